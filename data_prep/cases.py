@@ -1,0 +1,70 @@
+"""A case: one image and what belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pu_unet_monai.errors import UserError
+
+__all__ = ["Case", "files_with_suffix", "raise_if_any", "require_folders"]
+
+LISTED = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its masks.
+
+    Args:
+        image: image file.
+        labels: mask files, at least one; several are merged when they are loaded.
+        kind: class of the image (``benign``), by which splits are stratified; None where a dataset has no classes.
+        group: cases of one group stay in one split; None means that the case is alone.
+    """
+
+    image: Path
+    labels: tuple[Path, ...]
+    kind: str | None = None
+    group: str | None = None
+
+
+def require_folders(*folders: Path) -> None:
+    """Raise ``UserError`` naming every folder that does not exist.
+
+    Args:
+        folders: folders that the dataset must have.
+    """
+    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    raise_if_any(missing, "folder(s) not found", "Check the path; the dataset must lie there unpacked, as published.")
+
+
+def files_with_suffix(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files of a folder with one of the suffixes, sorted; hidden files are skipped.
+
+    Args:
+        folder: folder to list.
+        suffixes: lower-case suffixes such as ``.png`` or ``.nii.gz``.
+    """
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(tuple(suffixes))
+    )
+
+
+def raise_if_any(problems: Sequence[str], what: str, advice: str) -> None:
+    """Raise one ``UserError`` for all problems, listing 20 of them at most.
+
+    Args:
+        problems: one line each; nothing happens if there is none.
+        what: what they have in common, for the first line.
+        advice: what the user can do, for the last line.
+    """
+    if not problems:
+        return
+    lines = [f"{len(problems)} {what}:", *(f"  {problem}" for problem in problems[:LISTED])]
+    if len(problems) > LISTED:
+        lines.append(f"  ... and {len(problems) - LISTED} more")
+    raise UserError("\n".join([*lines, advice]))

@@ -1,0 +1,56 @@
+"""What the command lines of all modules share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pu_unet_monai.errors import UserError
+
+__all__ = ["dataset_parser", "new_parser", "run"]
+
+
+def new_parser(module: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser with the one option that every module has, ``--seed``.
+
+    Args:
+        module: name of the module, as in ``python -m data_prep.<module>``.
+        description: one sentence for ``--help``.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m data_prep.{module}", description=description)
+    parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same result (default 42)")
+    return parser
+
+
+def dataset_parser(module: str, description: str) -> argparse.ArgumentParser:
+    """Return the parser of a module that reads one published dataset: ``--source``, ``--output``, ``--seed``.
+
+    Args:
+        module: name of the module, as in ``python -m data_prep.<module>``.
+        description: one sentence for ``--help``.
+    """
+    parser = new_parser(module, description)
+    parser.add_argument("--source", type=Path, required=True, help="folder of the dataset as published; only read")
+    parser.add_argument("--output", type=Path, required=True, help="datalist to write, a .json file")
+    return parser
+
+
+def run(
+    action: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> int:
+    """Parse the command line, do the work and return the exit code: 0, or 2 for a user's mistake.
+
+    Args:
+        action: does the work; a ``UserError`` that it raises is printed as one message without traceback.
+        parser: parser of the module.
+        argv: arguments without the program's name; None means ``sys.argv``.
+    """
+    args = parser.parse_args(argv)
+    try:
+        action(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

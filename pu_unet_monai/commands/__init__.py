@@ -1,0 +1,1 @@
+"""Commands of ``python -m pu_unet_monai``, one file each."""

@@ -1,0 +1,124 @@
+"""Reading the datalists that data_prep writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from monai.utils import ensure_tuple
+
+from pu_unet_monai.errors import UserError, join_some
+
+__all__ = ["IMAGE_SUFFIXES", "is_image", "list_images", "load_datalist"]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def load_datalist(
+    datalist_file: str | os.PathLike[str],
+    dataset_dir: str | os.PathLike[str],
+    section: str,
+    exclude_classes: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Read one section of a datalist, with the dataset's folder before every path.
+
+    Args:
+        datalist_file: JSON written by ``python -m data_prep.<dataset>``.
+        dataset_dir: the folder that the datalist's paths are relative to.
+        section: ``"training"``, ``"validation"`` or ``"test"``.
+        exclude_classes: entries whose ``class`` is one of these are left out (BUSI: ``["normal"]``).
+
+    Returns:
+        Dictionaries with ``image`` and ``label`` (a path, or a list of paths), and whatever else the entry says.
+
+    Raises:
+        UserError: if the datalist or the folder is missing or of another form, the section is empty, a path leads
+            out of the folder, or files do not exist (all of them in one message).
+    """
+    content = _read_json(Path(datalist_file))
+    folder = Path(dataset_dir)
+    if not folder.is_dir():
+        raise UserError(f"dataset_dir {folder}: no such folder; give the folder of the images with --dataset_dir DIR.")
+    entries = content.get(section)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "image" in entry for entry in entries):
+        raise UserError(
+            f'{datalist_file}: expected a list of {{"image", "label"}} under "{section}"; write the file with '
+            "python -m data_prep.<dataset>."
+        )
+    entries = [entry for entry in entries if entry.get("class") not in exclude_classes]
+    if not entries:
+        raise UserError(f'{datalist_file}: no entry under "{section}" (exclude_classes: {list(exclude_classes)}).')
+    return _with_folder(entries, folder, datalist_file)
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """List the images of a folder, sorted by name, as a dataset for inference.
+
+    Args:
+        folder: the folder; files named ``*_seg*`` and ``*_overlay*`` and hidden ones are not images.
+
+    Returns:
+        One ``{"image": path}`` a file.
+
+    Raises:
+        UserError: if the folder does not exist or holds no image, or two images differ in their extension alone.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give a folder of images ({', '.join(IMAGE_SUFFIXES)}).")
+    images = sorted(path for path in folder.iterdir() if is_image(path))
+    if not images:
+        raise UserError(f"{folder}: holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}.")
+    stems = Counter(path.stem for path in images)
+    same = [path.name for path in images if stems[path.stem] > 1]
+    if same:
+        raise UserError(f"{folder}: images whose results would have the same name: {join_some(same)}; rename them.")
+    return [{"image": str(path)} for path in images]
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a file's name is that of an image to segment, rather than of a result of ours."""
+    result = "_seg" in path.stem or "_overlay" in path.stem
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not result
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(
+            f"datalist_file {path}: no such file; write it with python -m data_prep.<dataset> --source DIR "
+            f"--output {path.name} and give it with --datalist_file FILE."
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"datalist_file {path}: not JSON ({error}); write it again with data_prep.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"datalist_file {path}: expected an object, found a {type(content).__name__}.")
+    return content
+
+
+def _with_folder(
+    entries: list[dict[str, Any]], folder: Path, datalist_file: str | os.PathLike[str]
+) -> list[dict[str, Any]]:
+    outside, missing, full = [], [], []
+    for entry in entries:
+        entry = dict(entry)
+        for key in entry.keys() & {"image", "label"}:
+            relative = [PurePosixPath(path) for path in ensure_tuple(entry[key])]
+            outside += [str(path) for path in relative if path.is_absolute() or ".." in path.parts]
+            paths = [folder / path for path in relative]
+            missing += [str(relative) for relative, path in zip(relative, paths, strict=True) if not path.is_file()]
+            entry[key] = str(paths[0]) if isinstance(entry[key], str) else [str(path) for path in paths]
+        full.append(entry)
+    if outside:
+        raise UserError(f"{datalist_file}: paths must stay inside dataset_dir, but found {join_some(outside)}.")
+    if missing:
+        raise UserError(
+            f"dataset_dir {folder}: {len(missing)} files of {datalist_file} are not there: {join_some(missing)}. "
+            "Is it the folder that the datalist was made from?"
+        )
+    return full

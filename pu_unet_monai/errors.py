@@ -1,0 +1,61 @@
+"""Errors that a user can mend, and how they are shown: one line, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+
+__all__ = ["NonFiniteLossError", "UserError", "find_user_error", "join_some", "one_line_errors"]
+
+
+class UserError(ValueError):
+    """Something in the user's files, options or configuration is wrong.
+
+    The message says which file or key, what was found, what was expected and what to do. Command lines print
+    it alone and exit with code 2; ``python -m monai.bundle run`` prints it alone and exits with code 1.
+    """
+
+
+class NonFiniteLossError(UserError):
+    """The training loss became NaN or infinite."""
+
+
+def join_some(items: Sequence[str], most: int = 20) -> str:
+    """Join names for a message: all of them, or the first ones and how many more."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
+
+
+def find_user_error(error: BaseException | None) -> UserError | None:
+    """Return the first ``UserError`` in a chain of exceptions, or None.
+
+    MONAI wraps what a transform or a configured component raises, so the cause has to be looked for.
+
+    Args:
+        error: the exception that arrived at the top.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, UserError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def one_line_errors() -> None:
+    """Print a ``UserError`` that ends the program as its message alone; all else keeps its traceback.
+
+    Bundle configurations call this in ``initialize``, since ``python -m monai.bundle`` has no such switch.
+    """
+    if sys.excepthook is not _excepthook:
+        sys.excepthook = _excepthook
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    user_error = find_user_error(error)
+    if user_error is None:
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        print(f"error: {user_error}", file=sys.stderr)

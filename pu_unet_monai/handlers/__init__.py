@@ -1,0 +1,26 @@
+"""Ignite handlers that MONAI lacks."""
+
+from __future__ import annotations
+
+from pu_unet_monai.handlers.checkpoint import TrainingCheckpoint
+from pu_unet_monai.handlers.epoch_log import EpochLog
+from pu_unet_monai.handlers.gallery import Gallery
+from pu_unet_monai.handlers.gradient_clipping import GradientClipping
+from pu_unet_monai.handlers.metrics import ImageLevelFalsePositiveRate, ThresholdedJaccard
+from pu_unet_monai.handlers.non_finite_guard import NonFiniteGuard
+from pu_unet_monai.handlers.progress import TrainingProgressBar
+from pu_unet_monai.handlers.scores import ScoresWriter
+from pu_unet_monai.handlers.weights import WeightsLoader
+
+__all__ = [
+    "EpochLog",
+    "Gallery",
+    "GradientClipping",
+    "ImageLevelFalsePositiveRate",
+    "NonFiniteGuard",
+    "ScoresWriter",
+    "ThresholdedJaccard",
+    "TrainingCheckpoint",
+    "TrainingProgressBar",
+    "WeightsLoader",
+]

@@ -1,0 +1,86 @@
+"""A line and a table row for every epoch of a training."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import time
+from pathlib import Path
+
+import ignite.distributed as idist
+from ignite.engine import Events
+from monai.engines import Evaluator, SupervisedTrainer
+from monai.handlers import from_engine
+from monai.utils import CommonKeys
+
+from pu_unet_monai.files import atomic_path
+
+__all__ = ["EpochLog"]
+
+_log = logging.getLogger(__name__)
+_get_loss = from_engine(CommonKeys.LOSS, first=True)
+
+
+class EpochLog:
+    """Ignite handler that logs loss, gradient norm, learning rate and validation scores after every epoch.
+
+    Each epoch is a line of the log and a row of a CSV file; a resumed training replaces the rows from its first
+    epoch on. List it after the validation.
+
+    Args:
+        path: the CSV file.
+        evaluator: the validation engine.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], evaluator: Evaluator) -> None:
+        self.path = Path(path)
+        self.evaluator = evaluator
+
+    def attach(self, engine: SupervisedTrainer) -> None:
+        """Register on MONAI's ``SupervisedTrainer``."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+
+    def start(self, engine: SupervisedTrainer) -> None:
+        """Begin an epoch."""
+        self._started = time.monotonic()
+        self._losses: list[float] = []
+        self._norms: list[float] = []
+
+    def add(self, engine: SupervisedTrainer) -> None:
+        """Note the loss and the gradient norm of an iteration."""
+        self._losses.append(float(_get_loss(engine.state.output)))
+        self._norms.append(getattr(engine.state, "gradient_norm", float("nan")))
+
+    def write(self, engine: SupervisedTrainer) -> None:
+        """Log the epoch."""
+        if idist.get_rank() != 0:
+            return
+        epoch = engine.state.epoch
+        row: dict[str, float] = {
+            "epoch": epoch,
+            "seconds": round(time.monotonic() - self._started, 2),
+            "loss": sum(self._losses) / len(self._losses),
+            "gradient_norm": sum(self._norms) / len(self._norms),
+            "learning_rate": engine.optimizer.param_groups[0]["lr"],
+        }
+        if self.evaluator.state.epoch == epoch:
+            row |= self.evaluator.state.metrics
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
+        state = self.evaluator.state
+        best = f", best {state.key_metric_name} {state.best_metric:.4f} (epoch {state.best_metric_epoch})"
+        _log.info("epoch %d/%d: %s%s", epoch, engine.state.max_epochs, shown, best)
+        self._add_row(row)
+
+    def _add_row(self, row: dict[str, float]) -> None:
+        rows: list[dict] = []
+        if self.path.is_file() and row["epoch"] > 1:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = [old for old in csv.DictReader(file) if int(old["epoch"]) < row["epoch"]]
+        names = list(dict.fromkeys(name for r in [*rows, row] for name in r))
+        with atomic_path(self.path) as path, path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names, restval="")
+            writer.writeheader()
+            writer.writerows([*rows, row])

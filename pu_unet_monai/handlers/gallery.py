@@ -1,0 +1,79 @@
+"""A picture of an evaluation: from its worst to its best case."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Events
+from monai.engines import Evaluator
+from monai.utils import CommonKeys, ImageMetaKey, convert_to_numpy
+from numpy.typing import NDArray
+
+from pu_unet_monai.evaluation.pictures import Example, draw_gallery, thumbnail
+
+__all__ = ["Gallery"]
+
+
+class Gallery:
+    """Ignite handler that draws image, truth and prediction of some cases after an evaluation of 2D images.
+
+    The cases are spread evenly from the worst to the best by the evaluator's key metric; images without a lesion,
+    which have no Dice, come last. Of several processes the first draws its own cases.
+
+    Args:
+        path: the picture to write.
+        count: number of cases. Defaults to 6.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], count: int = 6) -> None:
+        self.path = Path(path)
+        self.count = count
+        self._examples: list[Example] = []
+
+    def attach(self, engine: Evaluator) -> None:
+        """Register on an evaluator whose images and labels have their native size, or one common size."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
+        engine.add_event_handler(Events.COMPLETED, self.draw)
+
+    def start(self, engine: Evaluator) -> None:
+        """Begin an evaluation."""
+        self._examples = []
+
+    def add(self, engine: Evaluator) -> None:
+        """Keep small copies of the images of a batch."""
+        for item, result in zip(engine.state.batch, engine.state.output, strict=True):
+            name = Path(item[CommonKeys.IMAGE].meta[ImageMetaKey.FILENAME_OR_OBJ]).stem
+            truth, prediction = (_mask(result[key]) for key in (CommonKeys.LABEL, CommonKeys.PRED))
+            image = thumbnail((255 * _rows_first(item[CommonKeys.IMAGE])).round().astype(np.uint8))
+            size = image.size
+            truth, prediction = (np.asarray(mask.resize(size)) for mask in (truth, prediction))
+            self._examples.append(Example(name, np.asarray(image), truth, prediction))
+
+    def draw(self, engine: Evaluator) -> None:
+        """Draw the picture."""
+        if engine.state.rank != 0 or not self._examples:
+            return
+        key = engine.state.key_metric_name
+        scores = engine.state.metric_details[key][:, 0].numpy()[: len(self._examples)]
+        ranked = np.argsort(scores)  # NaN, of images without a lesion, comes last
+        chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, self.count).round().astype(int))]
+        examples = [_with_score(self._examples[i], key, float(scores[i])) for i in chosen]
+        draw_gallery(examples, self.path, f"{len(ranked)} cases, worst to best by {key}")
+
+
+def _rows_first(tensor: Any) -> NDArray:
+    """(channels, width, height), as MONAI loads images, to (height, width, channels)."""
+    return np.asarray(convert_to_numpy(tensor).T)
+
+
+def _mask(tensor: Any) -> Any:
+    return thumbnail(_rows_first(tensor)[..., 0] > 0)
+
+
+def _with_score(example: Example, key: str, score: float) -> Example:
+    shown = "no lesion" if np.isnan(score) else f"{key} {score:.3f}"
+    return Example(f"{example.title}: {shown}", example.image, example.truth, example.prediction)

@@ -1,0 +1,54 @@
+"""Ignite handlers of our metrics, named as the metrics are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from monai.handlers import IgniteMetricHandler
+from monai.utils import MetricReduction
+
+from pu_unet_monai import metrics
+
+__all__ = ["ImageLevelFalsePositiveRate", "ThresholdedJaccard"]
+
+
+class ThresholdedJaccard(IgniteMetricHandler):
+    """Ignite handler of :class:`pu_unet_monai.metrics.ThresholdedJaccard`.
+
+    Args:
+        threshold: see the metric. Defaults to 0.65.
+        include_background: see the metric. Defaults to True.
+        reduction: see the metric. Defaults to ``"mean"``.
+        output_transform: picks ``(y_pred, y)`` from the engine's output, such as ``from_engine(["pred", "label"])``.
+        save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.65,
+        include_background: bool = True,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        output_transform: Callable = lambda x: x,
+        save_details: bool = True,
+    ) -> None:
+        metric = metrics.ThresholdedJaccard(threshold, include_background, reduction)
+        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
+
+
+class ImageLevelFalsePositiveRate(IgniteMetricHandler):
+    """Ignite handler of :class:`pu_unet_monai.metrics.ImageLevelFalsePositiveRate`.
+
+    Args:
+        reduction: see the metric. Defaults to ``"mean"``.
+        output_transform: picks ``(y_pred, y)`` from the engine's output, such as ``from_engine(["pred", "label"])``.
+        save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
+    """
+
+    def __init__(
+        self,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        output_transform: Callable = lambda x: x,
+        save_details: bool = True,
+    ) -> None:
+        metric = metrics.ImageLevelFalsePositiveRate(reduction)
+        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)

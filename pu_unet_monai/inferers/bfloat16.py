@@ -1,0 +1,39 @@
+"""Low precision on a CPU, which MONAI's engines do not offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import Inferer, SimpleInferer
+
+from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
+
+__all__ = ["CPUBFloat16Inferer"]
+
+
+class CPUBFloat16Inferer(Inferer):
+    """Run another inferer in bfloat16 on a CPU that is fast at it, and as it is everywhere else.
+
+    MONAI's engines autocast on CUDA alone: with ``amp=True`` on a CPU they compute in float32. Weights stay
+    float32, and so does the output.
+
+    Args:
+        inferer: the inferer to run. Defaults to ``SimpleInferer()``.
+        enabled: the bundle's ``amp`` key: False switches bfloat16 off. Defaults to True.
+    """
+
+    def __init__(self, inferer: Inferer | None = None, enabled: bool = True) -> None:
+        super().__init__()
+        self.inferer = SimpleInferer() if inferer is None else inferer
+        self.enabled = enabled and cpu_is_fast_in_bfloat16()
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Return the network's float32 output for ``inputs`` (B, C, *spatial)."""
+        enabled = self.enabled and inputs.device.type == "cpu"
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output = self.inferer(inputs, network, *args, **kwargs)
+        return output.float() if enabled else output

@@ -1,0 +1,7 @@
+"""Losses that MONAI lacks."""
+
+from __future__ import annotations
+
+from pu_unet_monai.losses.focal_tversky import BCEFocalTverskyLoss, FocalTverskyLoss
+
+__all__ = ["BCEFocalTverskyLoss", "FocalTverskyLoss"]

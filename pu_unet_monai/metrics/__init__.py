@@ -1,0 +1,8 @@
+"""Metrics that MONAI lacks."""
+
+from __future__ import annotations
+
+from pu_unet_monai.metrics.false_positive_rate import ImageLevelFalsePositiveRate
+from pu_unet_monai.metrics.thresholded_jaccard import ThresholdedJaccard
+
+__all__ = ["ImageLevelFalsePositiveRate", "ThresholdedJaccard"]

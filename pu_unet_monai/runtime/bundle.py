@@ -1,0 +1,82 @@
+"""A trained MONAI bundle, ready to segment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.data import decollate_batch, list_data_collate
+from monai.inferers import Inferer
+from monai.utils import CommonKeys
+
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.runtime.weights import load_weights
+
+__all__ = ["TrainedBundle"]
+
+
+class TrainedBundle:
+    """The network, weights and transforms that a bundle's ``inference.json`` describes.
+
+    Args:
+        folder: the bundle, with ``configs/`` and ``models/``.
+        overrides: configuration keys to set, such as ``{"image_size": 128, "device": torch.device("cpu")}``.
+
+    Raises:
+        UserError: if the folder is no bundle, a key is unknown, or the weights are missing or do not fit.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> None:
+        self.folder = Path(folder)
+        parser = _read_config(self.folder, overrides or {})
+        self.metadata: dict[str, Any] = parser["_meta_"]
+        self.device: torch.device = parser.get_parsed_content("device")
+        self.weights_file = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
+        self.network: torch.nn.Module = parser.get_parsed_content("network").eval()
+        load_weights(self.network, self.weights_file)
+        self.preprocessing: Callable = parser.get_parsed_content("preprocessing")
+        self.inferer: Inferer = parser.get_parsed_content("inferer")
+        self.postprocessing: Callable = parser.get_parsed_content("postprocessing")
+
+    def predict(self, image: str | os.PathLike[str]) -> torch.Tensor:
+        """Segment one image.
+
+        Args:
+            image: the image file.
+
+        Returns:
+            What the bundle's postprocessing leaves under ``pred``: for images a mask (width, height) of 0 and 1 at
+            native size, that knows the name of its image.
+
+        Raises:
+            UserError: if the image cannot be read.
+        """
+        data = self.preprocessing({CommonKeys.IMAGE: str(image)})
+        batch = list_data_collate([data])
+        with torch.no_grad():
+            batch[CommonKeys.PRED] = self.inferer(batch[CommonKeys.IMAGE].to(self.device), self.network)
+        return self.postprocessing(decollate_batch(batch)[0])[CommonKeys.PRED]
+
+
+def _read_config(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
+    config_file, meta_file = folder / "configs" / "inference.json", folder / "configs" / "metadata.json"
+    missing = [str(path) for path in (config_file, meta_file) if not path.is_file()]
+    if missing:
+        raise UserError(f"--bundle {folder}: not a bundle, there is no {' and no '.join(missing)}.")
+    parser = ConfigParser()
+    try:
+        parser.read_config(config_file)
+        parser.read_meta(meta_file)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--bundle {folder}: a configuration is not JSON ({error}).") from error
+    known = [key for key in parser.get() if not key.startswith("_")]
+    unknown = [key for key in overrides if key.split("#")[0] not in known]
+    if unknown:
+        raise UserError(f"{config_file}: has no key {', '.join(unknown)}; it has {', '.join(known)}.")
+    parser.update({"bundle_root": str(folder), **overrides})
+    return parser

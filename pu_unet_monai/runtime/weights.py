@@ -1,0 +1,83 @@
+"""Loading weights safely: tensors alone, and a clear word when they do not fit."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pu_unet_monai.errors import UserError
+
+__all__ = ["load_weights", "read_checkpoint"]
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Any:
+    """Read a PyTorch file of tensors and plain containers, on the CPU, without running any code in it.
+
+    Args:
+        path: a file written by ``torch.save``.
+
+    Raises:
+        UserError: if there is no such file, it is damaged, or reading it would run code.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such weights file; train first, or point ckpt_dir or pretrained at one.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: not a file of tensors alone; loading it could run code, so it was refused. Save the weights "
+            "again as torch.save(network.state_dict(), path)."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: not a readable PyTorch file ({os.path.getsize(path)} bytes; cut short or another format?): "
+            "copy it again, or use the checkpoint before it."
+        ) from error
+
+
+def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Load a state dict, or the network in one of our checkpoints, into a network of the same shape.
+
+    Weights in half precision are converted to the network's precision.
+
+    Args:
+        network: the network to fill.
+        path: a state dict, or a checkpoint with a state dict under ``network``.
+
+    Raises:
+        UserError: as in :func:`read_checkpoint`, or if the file holds no state dict, or does not fit the network.
+    """
+    content = read_checkpoint(path)
+    if isinstance(content, dict) and isinstance(content.get("network"), dict):
+        content = content["network"]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise UserError(
+            f"{path}: holds a {type(content).__name__}, not a state dict; save torch.save(network.state_dict(), path)."
+        )
+    problems = _differences(content, network.state_dict())
+    if problems:
+        raise UserError(
+            f"{path}: does not fit the network: {'; '.join(problems)}. Check channels, placement, in_channels and "
+            "out_channels against those of the training."
+        )
+    network.load_state_dict(content)
+
+
+def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> list[str]:
+    problems = []
+    for what, names in (("missing", expected.keys() - found.keys()), ("unknown", found.keys() - expected.keys())):
+        if names:
+            problems.append(f"{len(names)} {what} tensors (such as {min(names)})")
+    reshaped = sorted(k for k in expected.keys() & found.keys() if expected[k].shape != found[k].shape)
+    if reshaped:
+        first = reshaped[0]
+        problems.append(
+            f"{len(reshaped)} tensors of another shape (such as {first}: {list(found[first].shape)} in the file, "
+            f"{list(expected[first].shape)} in the network)"
+        )
+    return problems

@@ -1,0 +1,8 @@
+"""Transforms that MONAI lacks, in array and dictionary form."""
+
+from __future__ import annotations
+
+from pu_unet_monai.transforms.load import LoadMask, LoadMaskd, LoadRGB, LoadRGBd
+from pu_unet_monai.transforms.save import SaveMask, SaveMaskd
+
+__all__ = ["LoadMask", "LoadMaskd", "LoadRGB", "LoadRGBd", "SaveMask", "SaveMaskd"]

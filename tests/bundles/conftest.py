@@ -1,0 +1,86 @@
+"""Small phantom datasets in the layouts of the real ones, and the real ``monai.bundle`` commands on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import data_prep.busi
+import data_prep.isic2018
+import data_prep.kvasir
+from data_prep import phantom
+
+REPOSITORY = Path(__file__).parents[2]
+PREPARE = {
+    "pu_unet_busi": data_prep.busi.main,
+    "pu_unet_isic2018": data_prep.isic2018.main,
+    "pu_unet_kvasir": data_prep.kvasir.main,
+}
+BUNDLES = sorted(PREPARE)
+SMALL = {"image_size": 32, "channels": [8, 16], "batch_size": 4, "max_epochs": 2, "num_workers": 0}
+"""Overrides that make a training last a second."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset on disk and its datalist."""
+
+    folder: Path
+    datalist: Path
+
+    def overrides(self) -> dict[str, str]:
+        return {"dataset_dir": str(self.folder), "datalist_file": str(self.datalist)}
+
+
+def prepare(bundle: str, folder: Path, number: int = 30) -> Dataset:
+    """Make a phantom dataset in the layout that the bundle's data_prep module reads, and its datalist."""
+    layout = bundle.removeprefix("pu_unet_")
+    dataset = Dataset(folder / layout, folder / f"{layout}.json")
+    phantom.make(dataset.folder, layout=layout, number=number, size=48)
+    assert PREPARE[bundle](["--source", str(dataset.folder), "--output", str(dataset.datalist)]) == 0
+    return dataset
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Dataset]:
+    """Give the phantom dataset of a bundle, made on first use."""
+    made: dict[str, Dataset] = {}
+
+    def get(bundle: str) -> Dataset:
+        if bundle not in made:
+            made[bundle] = prepare(bundle, tmp_path_factory.mktemp("data"))
+        return made[bundle]
+
+    return get
+
+
+def command_line(bundle: str, run_id: str, configs: list[str], overrides: dict[str, object]) -> list[str]:
+    """The arguments after ``python`` that run a bundle."""
+    folder = REPOSITORY / "bundles" / bundle
+    files = [name if "/" in name else str(folder / "configs" / name) for name in configs]
+    args = ["-m", "monai.bundle", "run", *([run_id] if run_id else []), "--bundle_root", str(folder)]
+    args += ["--config_file", str(files), "--meta_file", str(folder / "configs" / "metadata.json")]
+    args += ["--logging_file", str(folder / "configs" / "logging.conf")]
+    for key, value in overrides.items():
+        args += [f"--{key}", value if isinstance(value, str) else json.dumps(value).replace("null", "None")]
+    return args
+
+
+def run_python(args: list[str], cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as a user would, in ``cwd``."""
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | environment
+    return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+def run_bundle(
+    bundle: str, run_id: str, configs: list[str], overrides: dict[str, object], cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m monai.bundle run`` and return what it printed."""
+    return run_python(command_line(bundle, run_id, configs, overrides), cwd)

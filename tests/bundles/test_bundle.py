@@ -1,0 +1,161 @@
+"""Every bundle, end to end, through the commands that its users type."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from PIL import Image
+
+from tests.bundles.conftest import BUNDLES, SMALL, Dataset, run_bundle
+
+
+@pytest.fixture(params=BUNDLES)
+def bundle(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def overrides_of(dataset: Dataset, output: Path, **more: object) -> dict[str, object]:
+    return {**SMALL, **dataset.overrides(), "output_dir": str(output), "ckpt_dir": str(output / "models"), **more}
+
+
+def test_metadata_follows_the_schema(bundle, repository, tmp_path):
+    schema = repository.parent / "shared" / "reference" / "meta_schema_20240725.json"
+    if not schema.is_file():
+        pytest.skip("the metadata schema is not beside the repository")
+    copy = tmp_path / "schema.json"
+    copy.write_bytes(schema.read_bytes())
+    verify_metadata(meta_file=str(repository / "bundles" / bundle / "configs" / "metadata.json"), filepath=str(copy))
+
+
+@pytest.mark.parametrize("config", ["train.json", "inference.json"])
+def test_network_matches_metadata(bundle, config, repository):
+    configs = repository / "bundles" / bundle / "configs"
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(configs / "metadata.json"),
+        config_file=str(configs / config),
+        device="cpu",
+        any=40,
+    )
+
+
+@pytest.mark.parametrize(("config", "kind"), [("train.json", "train"), ("inference.json", "infer")])
+def test_all_properties_are_there(bundle, config, kind, repository, datasets, tmp_path):
+    folder = repository / "bundles" / bundle
+    dataset = datasets(bundle)
+    small = {key: value for key, value in SMALL.items() if kind == "train" or key in ("image_size", "channels")}
+    images = dataset.folder / "images" if bundle == "pu_unet_kvasir" else _image_folder(dataset, tmp_path)
+    data = dataset.overrides() if kind == "train" else {"dataset_dir": str(images)}
+    workflow = ConfigWorkflow(
+        config_file=str(folder / "configs" / config),
+        meta_file=str(folder / "configs" / "metadata.json"),
+        logging_file=str(folder / "configs" / "logging.conf"),
+        workflow_type=kind,
+        bundle_root=str(folder),
+        output_dir=str(tmp_path),
+        ckpt_dir=str(tmp_path / "models"),
+        **small,
+        **data,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    for name in workflow.properties:
+        getattr(workflow, name)  # a property that the configuration lacks raises here
+    if kind == "train":
+        workflow.run()
+        assert (tmp_path / "models" / "model.pt").is_file()
+
+
+def _image_folder(dataset: Dataset, tmp_path: Path) -> Path:
+    """The test images of any layout in one folder."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for entry in json.loads(dataset.datalist.read_text())["test"]:
+        image = dataset.folder / entry["image"]
+        (folder / image.name).write_bytes(image.read_bytes())
+    return folder
+
+
+def test_training_evaluating_and_inference(bundle, datasets, tmp_path):
+    dataset = datasets(bundle)
+    overrides = overrides_of(dataset, tmp_path)
+
+    training = run_bundle(bundle, "training", ["train.json"], overrides, tmp_path)
+    assert training.returncode == 0, training.stderr
+    assert "epoch 2/2: " in training.stdout
+    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == [
+        "checkpoint_epoch=1.pt",
+        "checkpoint_epoch=2.pt",
+        "model.pt",
+    ]
+    weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+    assert [int(row["epoch"]) for row in csv.DictReader((tmp_path / "epochs.csv").open())] == [1, 2]
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+    evaluating = run_bundle(bundle, "evaluating", ["train.json", "evaluate.json"], overrides, tmp_path)
+    assert evaluating.returncode == 0, evaluating.stderr
+    test_cases = sorted(Path(e["image"]).stem for e in json.loads(dataset.datalist.read_text())["test"])
+    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert [row["case"] for row in rows] == test_cases
+    assert list(rows[0])[:5] == ["case", "split", "seed", "dice", "iou"]
+    assert {"dice_grid", "iou_grid"} <= set(rows[0])
+    means = json.loads((tmp_path / "scores.json").read_text())["means"]
+    dice = [float(row["dice"]) for row in rows if row["dice"]]
+    assert means["dice"] == {"mean": pytest.approx(np.mean(dice), abs=1e-6), "cases": len(dice)}
+    assert Image.open(tmp_path / "gallery.png").width > 500
+
+    images = _image_folder(dataset, tmp_path)
+    small = {key: overrides[key] for key in ("image_size", "channels", "ckpt_dir")}
+    small |= {"dataset_dir": str(images), "output_dir": str(tmp_path / "masks")}
+    inference = run_bundle(bundle, "", ["inference.json"], small, tmp_path)
+    assert inference.returncode == 0, inference.stderr
+    assert sorted(p.stem for p in (tmp_path / "masks").iterdir()) == test_cases
+    for path in images.iterdir():
+        mask = Image.open(tmp_path / "masks" / f"{path.stem}.png")
+        assert mask.size == Image.open(path).size
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+def test_key_leaves_the_normal_class_out(datasets, tmp_path):
+    dataset = datasets("pu_unet_busi")
+    overrides = overrides_of(dataset, tmp_path, exclude_classes=["normal"], max_epochs=1)
+    assert run_bundle("pu_unet_busi", "training", ["train.json"], overrides, tmp_path).returncode == 0
+    run = run_bundle("pu_unet_busi", "evaluating", ["train.json", "evaluate.json"], overrides, tmp_path)
+    assert run.returncode == 0, run.stderr
+    cases = [row["case"] for row in csv.DictReader((tmp_path / "scores.csv").open())]
+    expected = [e for e in json.loads(dataset.datalist.read_text())["test"] if e["class"] != "normal"]
+    assert sorted(cases) == sorted(Path(e["image"]).stem for e in expected)
+    assert json.loads((tmp_path / "scores.json").read_text())["means"]["false_positive_rate"]["cases"] == 0
+
+
+def test_one_override_gives_the_baseline_at_another_width(datasets, tmp_path):
+    overrides = overrides_of(datasets("pu_unet_kvasir"), tmp_path, placement="none", channels=[16, 32], max_epochs=1)
+    run = run_bundle("pu_unet_kvasir", "training", ["train.json"], overrides, tmp_path)
+    assert run.returncode == 0, run.stderr
+    weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert not [name for name in weights if name.endswith("theta")]
+    assert weights["stem.0.weight"].shape[0] == 16
+
+
+def test_pretrained_weights_are_the_start_of_fine_tuning(datasets, tmp_path):
+    dataset = datasets("pu_unet_kvasir")
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert (
+        run_bundle(
+            "pu_unet_kvasir", "training", ["train.json"], overrides_of(dataset, first, max_epochs=1), tmp_path
+        ).returncode
+        == 0
+    )
+    pretrained = first / "models" / "model.pt"
+    overrides = overrides_of(dataset, second, max_epochs=1, learning_rate=0.0, pretrained=str(pretrained), seed=7)
+    run = run_bundle("pu_unet_kvasir", "training", ["train.json"], overrides, tmp_path)
+    assert run.returncode == 0, run.stderr
+    before, after = (torch.load(p / "models" / "model.pt", weights_only=True) for p in (first, second))
+    assert all(torch.equal(before[name], after[name]) for name in before)

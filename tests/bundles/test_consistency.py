@@ -1,0 +1,68 @@
+"""Definitions that are repeated across configurations, and across sibling bundles, stay equal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.bundles.conftest import BUNDLES
+
+TOP_KEYS = {"image_size", "max_epochs"}
+"""What sibling bundles may set differently, besides names and metrics."""
+SHARED = [
+    *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "channels", "placement", "positivity", "log_clip"),
+    *("image_size", "amp", "device", "spatial_size", "network_def", "network"),
+]
+"""What train.json and inference.json define alike."""
+
+
+def read(repository, bundle: str, name: str) -> dict:
+    return json.loads((repository / "bundles" / bundle / "configs" / name).read_text())
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+@pytest.mark.parametrize("key", SHARED)
+def test_training_and_inference_agree(repository, bundle, key):
+    assert read(repository, bundle, "train.json")[key] == read(repository, bundle, "inference.json")[key]
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_inference_sees_images_as_the_validation_did(repository, bundle):
+    training = read(repository, bundle, "train.json")
+    inference = read(repository, bundle, "inference.json")
+    steps = training["train"]["preprocessing"]["transforms"]
+    references = training["validate"]["preprocessing"]["transforms"]
+    validation = [steps[int(reference.rpartition("#")[2])] for reference in references]
+    assert [step for step in validation if step["keys"] == "image"] == inference["preprocessing"]["transforms"]
+    assert training["train"]["inferer"] == inference["inferer"]
+
+
+@pytest.mark.parametrize("bundle", [name for name in BUNDLES if name != "pu_unet_kvasir"])
+@pytest.mark.parametrize("name", ["train.json", "inference.json", "evaluate.json", "multi_gpu_train.json"])
+def test_siblings_differ_only_at_the_top_and_in_metrics(repository, bundle, name):
+    configs = []
+    for config in (read(repository, "pu_unet_kvasir", name), read(repository, bundle, name)):
+        for key in TOP_KEYS & config.keys():
+            del config[key]
+        if name == "train.json":
+            del config["validate"]["additional_metrics"]
+        configs.append(config)
+    assert configs[0] == configs[1]
+
+
+@pytest.mark.parametrize("name", ["logging.conf"])
+def test_siblings_log_alike(repository, name):
+    texts = {(repository / "bundles" / bundle / "configs" / name).read_text() for bundle in BUNDLES}
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_recipe_of_the_design(repository, bundle):
+    config = read(repository, bundle, "train.json")
+    busi = bundle == "pu_unet_busi"
+    assert config["channels"] == [32, 64, 128, 256, 512]
+    assert config["placement"] == "low_resolution"
+    assert (config["image_size"], config["max_epochs"]) == ((256, 150) if busi else (352, 200))
+    assert (config["batch_size"], config["learning_rate"], config["seed"]) == (8, 3e-4, 42)
+    assert config["training"] == "%run"
