@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep import cli, datalist
-from data_prep.cases import Case, files_with_suffix, raise_if_any, require_folders
-from data_prep.duplicates import Thresholds, count_groups, with_groups
+from data_prep.cases import Case, count_groups, files_with_suffix, raise_if_any, require_folders
+from data_prep.duplicates import Thresholds, with_groups
 from data_prep.pairs import check_pairs
 from data_prep.splits import holdout_split
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["Case", "files_with_suffix", "raise_if_any", "require_folders"]
+__all__ = ["Case", "count_groups", "files_with_suffix", "raise_if_any", "require_folders"]
 
 LISTED = 20
 
@@ -28,6 +29,17 @@ class Case:
     labels: tuple[Path, ...]
     kind: str | None = None
     group: str | None = None
+
+
+def count_groups(cases: Sequence[Case]) -> dict[str, int]:
+    """Return how many groups hold several images, and how many images these are.
+
+    Args:
+        cases: cases, of which those without a group are alone.
+    """
+    sizes = Counter(case.group for case in cases if case.group is not None)
+    several = [size for size in sizes.values() if size > 1]
+    return {"groups_of_several_images": len(several), "images_in_these_groups": sum(several)}
 
 
 def require_folders(*folders: Path) -> None:

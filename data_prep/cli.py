@@ -20,7 +20,7 @@ def new_parser(module: str, description: str) -> argparse.ArgumentParser:
         description: one sentence for ``--help``.
     """
     parser = argparse.ArgumentParser(prog=f"python -m data_prep.{module}", description=description)
-    parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same result (default 42)")
+    parser.add_argument("--seed", type=_seed, default=42, help="the same seed gives the same result (default 42)")
     return parser
 
 
@@ -54,3 +54,10 @@ def run(
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"{seed}: expected a number from 0 to {2**32 - 1}")
+    return seed

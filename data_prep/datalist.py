@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.cases import Case
+from data_prep.cases import Case, count_groups
 from data_prep.splits import Split
 from pu_unet_monai import __version__
 from pu_unet_monai.errors import UserError
@@ -147,9 +147,8 @@ def _kinds(cases: Sequence[Case]) -> str:
 
 
 def _groups(cases: Sequence[Case]) -> str:
-    sizes = Counter(case.group for case in cases if case.group)
-    several = [size for size in sizes.values() if size > 1]
-    return f"{len(several)} groups of several images hold {sum(several)} of them" if several else ""
+    groups, images = count_groups(cases).values()
+    return f"{groups} groups of several images hold {images} of them" if groups else ""
 
 
 def _is_datalist(path: Path) -> bool:

@@ -10,7 +10,6 @@ Each dataset has its own two thresholds; its module says how they were chosen.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from tqdm import tqdm
 
 from data_prep.cases import Case
 
-__all__ = ["Thresholds", "count_groups", "with_groups"]
+__all__ = ["Thresholds", "with_groups"]
 
 Array = NDArray[np.float32]
 
@@ -63,16 +62,6 @@ def with_groups(cases: Sequence[Case], thresholds: Thresholds) -> list[Case]:
     for case, number in zip(cases, numbers, strict=True):
         names.setdefault(number, case.image.stem)
     return [replace(case, group=names[number]) for case, number in zip(cases, numbers, strict=True)]
-
-
-def count_groups(cases: Sequence[Case]) -> dict[str, int]:
-    """Return how many groups hold several images, and how many images these are.
-
-    Args:
-        cases: cases with groups.
-    """
-    several = [size for size in Counter(case.group for case in cases).values() if size > 1]
-    return {"groups_of_several_images": len(several), "images_in_these_groups": sum(several)}
 
 
 def _group_numbers(images: Sequence[Path], thresholds: Thresholds) -> list[int]:

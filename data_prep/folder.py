@@ -18,8 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep import cli, datalist
-from data_prep.cases import Case, files_with_suffix, raise_if_any, require_folders
-from data_prep.duplicates import count_groups
+from data_prep.cases import Case, count_groups, files_with_suffix, raise_if_any, require_folders
 from data_prep.pairs import IMAGE_SUFFIXES, check_pairs, pair_by_stem, stem_of
 from data_prep.splits import fold_splits, holdout_split
 from data_prep.volumes import VOLUME_SUFFIXES, check_volumes

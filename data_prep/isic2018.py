@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep import cli, datalist
-from data_prep.cases import Case, require_folders
-from data_prep.duplicates import Thresholds, count_groups, with_groups
+from data_prep.cases import Case, count_groups, require_folders
+from data_prep.duplicates import Thresholds, with_groups
 from data_prep.pairs import check_pairs, pair_by_stem
 from data_prep.splits import Split, holdout_split
 

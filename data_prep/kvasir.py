@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep import cli, datalist
-from data_prep.cases import require_folders
-from data_prep.duplicates import Thresholds, count_groups, with_groups
+from data_prep.cases import count_groups, require_folders
+from data_prep.duplicates import Thresholds, with_groups
 from data_prep.pairs import check_pairs, pair_by_stem
 from data_prep.splits import holdout_split
 

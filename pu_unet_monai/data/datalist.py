@@ -107,7 +107,7 @@ def _with_folder(
     outside, missing, full = [], [], []
     for entry in entries:
         entry = dict(entry)
-        for key in entry.keys() & {"image", "label"}:
+        for key in [key for key in ("image", "label") if key in entry]:
             relative = [PurePosixPath(path) for path in ensure_tuple(entry[key])]
             outside += [str(path) for path in relative if path.is_absolute() or ".." in path.parts]
             paths = [folder / path for path in relative]

@@ -30,6 +30,8 @@ class ImageLevelFalsePositiveRate(CumulativeIterationMetric):
         """Score binary ``y_pred`` against binary ``y``, both (B, C, *spatial); returns 0, 1 or NaN as (B, C)."""
         if y is None:
             raise ValueError("ImageLevelFalsePositiveRate needs the truth `y`, got None.")
+        if y_pred.shape != y.shape:
+            raise ValueError(f"y_pred and y must have the same shape, got {list(y_pred.shape)} and {list(y.shape)}.")
         seen = (y_pred != 0).flatten(2).any(dim=2).float()
         lesion = (y != 0).flatten(2).any(dim=2)
         return seen.masked_fill(lesion, torch.nan)

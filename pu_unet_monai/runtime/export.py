@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 import torch.fx.experimental._config as symbolic_shapes_config
 from monai.networks.utils import eval_mode
@@ -13,21 +15,20 @@ from pu_unet_monai.errors import UserError
 __all__ = ["export_program"]
 
 _SMALLEST_EXAMPLE = 17
+_NOT_ONE = re.compile(r"expression Ne\(.*, 1\) on node")
 
 
 def export_program(network: nn.Module, example: torch.Tensor) -> ExportedProgram:
     """Export a network with :mod:`torch.export`, in evaluation mode, with dynamic batch and spatial sizes.
 
-    The program takes every batch and spatial size that the network takes, with one known exception: a 3D input so
-    small that a network's lowest resolution is a single voxel (for PU-UNet with its default widths: no axis larger
-    than 16) is refused.
-    Padding to a multiple and cropping back needs one switch that PyTorch keeps private
-    (``backed_size_oblivious``: no assumption that a size is not 0 or 1), set here and nowhere else.
+    The program takes every batch and spatial size that the network takes. Padding to a multiple and cropping back
+    needs one switch that PyTorch keeps private (``backed_size_oblivious``: no assumption that a size is not 0 or 1),
+    set here and nowhere else.
 
     Args:
         network: the network to export; its training mode is left as it was.
         example: an input (B, C, *spatial) on the network's device, more than 16 on each spatial axis: from smaller
-            ones the exporter infers sizes that then stay fixed.
+            ones the exporter may infer relations that hold for them alone.
 
     Raises:
         UserError: if a spatial axis of ``example`` is 16 or less.
@@ -41,4 +42,23 @@ def export_program(network: nn.Module, example: torch.Tensor) -> ExportedProgram
         example = torch.cat([example, example])
     dynamic = {axis: Dim.AUTO for axis in range(example.dim()) if axis != 1}
     with eval_mode(network), symbolic_shapes_config.patch(backed_size_oblivious=True):
-        return export(network, (example,), dynamic_shapes=(dynamic,), prefer_deferred_runtime_asserts_over_guards=True)
+        program = export(
+            network, (example,), dynamic_shapes=(dynamic,), prefer_deferred_runtime_asserts_over_guards=True
+        )
+    _remove_layout_assertions(program)
+    return program
+
+
+def _remove_layout_assertions(program: ExportedProgram) -> None:
+    """Let sizes be 1: the exporter asserts that they are not, for the sake of a memory layout that nothing reads.
+
+    While it traces a 3D convolution, PyTorch asks whether the output is contiguous, and keeps the answer for the
+    example as the assertion "this product of sizes is not 1": on the size of the lowest resolution, and on the batch
+    size where the network has one output channel. What the operators compute does not depend on the layout.
+    """
+    graph = program.graph
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten._assert_scalar.default and _NOT_ONE.search(str(node.args[1])):
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+    program.graph_module.recompile()

@@ -55,7 +55,7 @@ def unbroken(train, tmp_path_factory) -> Path:
 
 def test_killed_in_the_middle_of_an_epoch(train, unbroken, tmp_path):
     kill = tmp_path / "kill.json"
-    handler = {"_target_": "tests.bundles.kill.KillAt", "iteration": 15}
+    handler = {"_target_": "tests.bundles.faults.KillAt", "iteration": 15}
     kill.write_text(json.dumps({"+train#handlers": [handler]}))
     broken = tmp_path / "broken"
 

@@ -140,3 +140,9 @@ def test_outputs_that_are_refused(kvasir_source, tmp_path, fails, name, message)
     (tmp_path / "boxes.json").write_text('{"a": 1}')
     assert message in fails(kvasir.main, *arguments(kvasir_source, tmp_path / name), folder=tmp_path)
     assert (tmp_path / "boxes.json").read_text() == '{"a": 1}'
+
+
+def test_a_seed_that_no_generator_takes(kvasir_source, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        kvasir.main([*map(str, arguments(kvasir_source, tmp_path / "k.json")), "--seed", "-1"])
+    assert "--seed: -1: expected a number from 0 to 4294967295" in capsys.readouterr().err

@@ -29,7 +29,7 @@ Ability = bool | str
 """True, or a string that says why not."""
 
 ODD_SIZES = {2: ((5, 7), (17, 33), (1, 1)), 3: ((7, 9, 5), (1, 2, 1))}
-EXPORTED_SIZES = {2: ((5, 7), (17, 33), (40, 16)), 3: ((7, 9, 5), (17, 6, 33))}
+EXPORTED_SIZES = {2: ((5, 7), (17, 33), (1, 1)), 3: ((7, 9, 5), (17, 6, 33), (2, 1, 3))}
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,11 @@ MULTIPLE = NetworkCase(
     WEIGHTS,
     odd_sizes=((5, 7), (16, 18), (6, 8)),
     abilities=Abilities(
-        any_size="no padding", channels="not checked", script="variadic", export="data-dependent", checkpoint="one layer"
+        any_size="no padding",
+        channels="not checked",
+        script="variadic",
+        export="data-dependent",
+        checkpoint="one layer",
     ),
 )
 TESTS = [
@@ -104,7 +108,7 @@ def test_declared(case: NetworkCase, name: str) -> None:
 def test_wrong_declarations_fail(case: NetworkCase, name: str, declared: dict[str, bool | str]) -> None:
     wrong = replace(case, abilities=replace(case.abilities, **declared))
     # pytest.raises() that sees nothing raises Failed, which is no Exception.
-    with pytest.raises((Exception, pytest.fail.Exception)):  # noqa: PT011
+    with pytest.raises((Exception, pytest.fail.Exception)):
         getattr(NetworkTester(), name)(wrong)
 
 

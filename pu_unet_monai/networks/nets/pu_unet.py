@@ -127,7 +127,7 @@ class PUUNet(nn.Module):
 
     def _check_input(self, x: torch.Tensor) -> None:
         if x.dim() != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
-            raise ValueError(
+            raise UserError(
                 f"expected an input of shape (batch, {self.in_channels} channels, {self.spatial_dims} spatial "
                 f"dimensions), got {list(x.shape)}: check the image's channels against the network's in_channels."
             )

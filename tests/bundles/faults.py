@@ -1,10 +1,11 @@
-"""A handler that kills its own training, for the tests of resuming."""
+"""Handlers that harm their own training, for the tests of resuming and of errors."""
 
 from __future__ import annotations
 
 import os
 import signal
 
+import torch
 from ignite.engine import Engine, Events
 
 
@@ -19,3 +20,11 @@ class KillAt:
 
     def __call__(self, engine: Engine) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class PoisonAt(KillAt):
+    """Set a weight to NaN at an iteration, as a diverging training would."""
+
+    def __call__(self, engine: Engine) -> None:
+        with torch.no_grad():
+            next(iter(engine.network.parameters())).fill_(torch.nan)

@@ -1,0 +1,65 @@
+# `make demo` and `make test` do all their own set-up; see README.md for the plain commands behind them.
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+BUNDLE := bundles/pu_unet_kvasir
+DEMO := output/demo
+# what training and evaluation of the demo share; the bundle's own defaults are the paper's, for a GPU
+DEMO_RUN := --bundle_root $(BUNDLE) --meta_file $(BUNDLE)/configs/metadata.json \
+	--logging_file $(BUNDLE)/configs/logging.conf --dataset_dir $(DEMO)/phantom --datalist_file $(DEMO)/datalist.json \
+	--output_dir $(DEMO) --ckpt_dir $(DEMO)/models --image_size 96 --channels "[16,32,64,128]"
+
+.PHONY: help install demo test lint types format clean
+
+help:
+	@echo "make demo     train PU-UNet on a synthetic dataset, evaluate it and draw its masks (a few minutes)"
+	@echo "make test     run the tests; with PU_UNET_DATA_DIR=<folder> also those on the real datasets"
+	@echo "make lint     check style and formatting;  make types  check types;  make format  mend formatting"
+	@echo "make clean    remove the virtual environment and everything under output/"
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 12) or sys.exit(f"error: Python {v[0]}.{v[1]} found, 3.11 or 3.12 needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test]
+	@touch $@
+
+demo: $(INSTALLED)
+	rm -rf $(DEMO)
+	mkdir -p $(DEMO)
+	$(PY) -m data_prep.phantom --output $(DEMO)/phantom --layout kvasir --number 300 --size 96
+	$(PY) -m data_prep.kvasir --source $(DEMO)/phantom --output $(DEMO)/datalist.json
+	$(PY) -m monai.bundle run training --config_file $(BUNDLE)/configs/train.json $(DEMO_RUN) \
+		--max_epochs 20 --learning_rate 0.001 --num_workers 0
+	$(PY) -m monai.bundle run evaluating \
+		--config_file "['$(BUNDLE)/configs/train.json','$(BUNDLE)/configs/evaluate.json']" $(DEMO_RUN)
+	$(PY) -m pu_unet_monai predict --bundle $(BUNDLE) --input $(DEMO)/phantom/images --output $(DEMO)/masks \
+		--set ckpt_dir=$(DEMO)/models --set image_size=96 --set "channels=[16,32,64,128]"
+	@echo
+	@echo "The demo lies in $(DEMO):"
+	@echo "  gallery.png          image, truth and prediction side by side, worst to best held-out case"
+	@echo "  scores.csv           scores of every held-out case;  scores.json  their means"
+	@echo "  epochs.csv           loss and validation scores of every epoch;  tensorboard/  the curves"
+	@echo "  models/model.pt      the best weights"
+	@echo "  masks/               predicted masks, overlays and report.json"
+	@echo "  phantom/             the synthetic images"
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(INSTALLED)
+	$(VENV)/bin/mypy
+
+format: $(INSTALLED)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,143 @@
+"""``python -m pu_unet_monai predict`` on images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pu_unet_monai.__main__ import main
+from pu_unet_monai.networks.nets import PUUNet
+
+SIZES = {"wide.png": (70, 40), "tall.jpg": (33, 61), "Grey Image.png": (48, 48)}
+
+
+@pytest.fixture(scope="module")
+def bundle(repository, tmp_path_factory) -> Path:
+    """The Kvasir bundle at a small width, with random weights that give both foreground and background."""
+    folder = tmp_path_factory.mktemp("bundle") / "pu_unet_kvasir"
+    shutil.copytree(
+        repository / "bundles" / "pu_unet_kvasir", folder, ignore=shutil.ignore_patterns("*.pt", "output", "data")
+    )
+    for name in ("inference.json",):
+        config = json.loads((folder / "configs" / name).read_text())
+        config |= {"channels": [8, 16], "image_size": 32}
+        (folder / "configs" / name).write_text(json.dumps(config))
+    torch.manual_seed(0)
+    (folder / "models").mkdir(exist_ok=True)
+    torch.save(PUUNet(channels=(8, 16)).half().state_dict(), folder / "models" / "model.pt")
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name, (width, height) in SIZES.items():
+        shape = (height, width) if name.startswith("Grey") else (height, width, 3)
+        Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+def predict(bundle: Path, images: Path, output: Path, *more: str) -> int:
+    return main(["predict", "--bundle", str(bundle), "--input", str(images), "--output", str(output), *more])
+
+
+def test_masks_overlays_and_report(bundle, images, tmp_path, capsys):
+    (images / "wide_seg.png").write_bytes(b"a result of an earlier run, to be ignored")
+    assert predict(bundle, images, tmp_path / "out", "--device", "cpu") == 0
+    stems = sorted(Path(name).stem for name in SIZES)
+    expected = [f"{stem}{end}.png" for stem in stems for end in ("", "_overlay")] + ["report.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(expected)
+    for name, size in SIZES.items():
+        mask = Image.open(tmp_path / "out" / f"{Path(name).stem}.png")
+        assert mask.size == size
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+        assert Image.open(tmp_path / "out" / f"{Path(name).stem}_overlay.png").size == size
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [case["case"] for case in report["cases"]] == stems
+    assert report["failed"] == []
+    assert report["bundle"] == "pu_unet_kvasir"
+    assert report["weights_sha256"] == hashlib.sha256((bundle / "models" / "model.pt").read_bytes()).hexdigest()
+    assert "Not a medical device" in report["notice"]
+    assert "3 of 3 images segmented" in capsys.readouterr().out
+
+
+def test_mask_is_the_network_at_native_size(bundle, images, tmp_path):
+    """Against plain PyTorch: resize, run, resize back, threshold."""
+    assert predict(bundle, images / "wide.png", tmp_path / "out", "--set", "amp=false") == 0
+    pixels = torch.from_numpy(np.array(Image.open(images / "wide.png"))).float() / 255
+    network = PUUNet(channels=(8, 16)).eval()
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    # the 70x40 image is shrunk to 32x32, smoothed by (factor - 1) / 2 first
+    from monai.transforms import Resize
+
+    grid = Resize((32, 32), mode="bilinear", anti_aliasing=True)(pixels.permute(2, 1, 0))
+    with torch.no_grad():
+        probability = network(torch.as_tensor(grid)[None]).sigmoid()
+    native = torch.nn.functional.interpolate(probability, (70, 40), mode="bilinear")[0, 0].T
+    mask = np.asarray(Image.open(tmp_path / "out" / "wide.png")) > 0
+    near_threshold = (native - 0.5).abs().numpy() < 1e-3
+    assert 0.05 < mask.mean() < 0.95
+    assert np.array_equal(mask[~near_threshold], (native > 0.5).numpy()[~near_threshold])
+
+
+def test_one_bad_image_does_not_stop_the_others(bundle, images, tmp_path, capsys):
+    (images / "broken.jpg").write_bytes((images / "tall.jpg").read_bytes()[:200])
+    (images / "text.png").write_text("no image")
+    assert predict(bundle, images, tmp_path / "out") == 1
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"wide.png", "tall.png", "Grey Image.png"} <= names
+    assert not {"broken.png", "broken_overlay.png", "text.png"} & names
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [failure["image"] for failure in report["failed"]] == ["broken.jpg", "text.png"]
+    printed = capsys.readouterr().out
+    assert "3 of 5 images segmented" in printed
+    assert "broken.jpg: not a readable image" in printed
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--set", "imagesize=64"], "has no key imagesize"),
+        (["--set", "image_size"], "--set image_size: expected KEY=VALUE"),
+        (["--set", "channels=[16,32]"], "does not fit the network"),
+        (["--set", "ckpt_dir=nowhere"], "nowhere/model.pt: no such weights file"),
+        (["--device", "cuda:99"], "--device cuda:99: not usable here"),
+        (["--device", "toaster"], "--device toaster: not usable here"),
+    ],
+)
+def test_wrong_use_is_one_line(bundle, images, tmp_path, capsys, more, expected):
+    assert predict(bundle, images, tmp_path / "out", *more) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert expected in error
+    assert "\n" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_cannot_be(bundle, images, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for bundle_, input_, output, expected in [
+        (bundle, tmp_path / "empty", tmp_path / "out", "empty: holds no image"),
+        (bundle, tmp_path / "nowhere", tmp_path / "out", "nowhere: no such folder"),
+        (bundle, bundle / "LICENSE", tmp_path / "out", "not an image"),
+        (tmp_path / "empty", images, tmp_path / "out", "not a bundle"),
+        (bundle, images, images, "holds the images themselves"),
+    ]:
+        assert predict(bundle_, input_, output) == 2
+        assert expected in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_images_with_one_stem_are_refused(bundle, images, tmp_path, capsys):
+    shutil.copy(images / "tall.jpg", images / "wide.jpg")
+    assert predict(bundle, images, tmp_path / "out") == 2
+    assert "same name: wide.jpg, wide.png" in capsys.readouterr().err

@@ -1,0 +1,74 @@
+"""Reading datalists and listing images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pu_unet_monai.data import list_images, load_datalist
+from pu_unet_monai.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for name in ("a.png", "b.png", "m1.png", "m2.png"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def write(folder: Path, **content: object) -> Path:
+    path = folder / "datalist.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_paths_get_the_folder_before_them(folder):
+    entries = [{"image": "a.png", "label": "m1.png", "group": 3}, {"image": "b.png", "label": ["m1.png", "m2.png"]}]
+    datalist = write(folder, training=entries)
+    assert load_datalist(datalist, folder, "training") == [
+        {"image": f"{folder}/a.png", "label": f"{folder}/m1.png", "group": 3},
+        {"image": f"{folder}/b.png", "label": [f"{folder}/m1.png", f"{folder}/m2.png"]},
+    ]
+
+
+def test_classes_can_be_left_out(folder):
+    entries = [{"image": "a.png", "class": "benign"}, {"image": "b.png", "class": "normal"}]
+    datalist = write(folder, test=entries)
+    assert len(load_datalist(datalist, folder, "test")) == 2
+    (left,) = load_datalist(datalist, folder, "test", exclude_classes=["normal"])
+    assert left["class"] == "benign"
+    with pytest.raises(UserError, match=r'no entry under "test" \(exclude_classes: \[\'benign\', \'normal\'\]\)'):
+        load_datalist(datalist, folder, "test", exclude_classes=["benign", "normal"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected an object, found a list"),
+        ('{"test": []}', 'expected a list of {"image", "label"} under "training"'),
+        ('{"training": ["a.png"]}', 'expected a list of {"image", "label"} under "training"'),
+        ('{"training": []}', 'no entry under "training"'),
+        ('{"training": [{"image": "c.png", "label": "d.png"}]}', "2 files of .* are not there: c.png, d.png"),
+        ('{"training": [{"image": "../a.png"}, {"image": "/etc/passwd"}]}', "stay inside .* ../a.png, /etc/passwd"),
+    ],
+)
+def test_bad_datalists(folder, content, message):
+    path = folder / "datalist.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_datalist(path, folder, "training")
+
+
+def test_missing_files_are_counted_not_all_named(folder):
+    datalist = write(folder, training=[{"image": f"{i}.png"} for i in range(50)])
+    with pytest.raises(UserError, match=r"50 files .*: 0\.png, .*19\.png and 30 more"):
+        load_datalist(datalist, folder, "training")
+
+
+def test_images_of_a_folder(tmp_path):
+    for name in ("b.JPG", "a.png", "a_seg.png", "a_overlay.png", ".hidden.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert list_images(tmp_path) == [{"image": f"{tmp_path}/a.png"}, {"image": f"{tmp_path}/b.JPG"}]
