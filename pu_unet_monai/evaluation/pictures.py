@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from pu_unet_monai.files import atomic_path
 
-__all__ = ["NOTICE", "Example", "draw_gallery", "overlay"]
+__all__ = ["NOTICE", "Example", "draw_curves", "draw_gallery", "overlay", "thumbnail"]
 
 NOTICE = "Research use only. Not a medical device."
 _PREDICTION = (255, 210, 0)
@@ -82,6 +82,25 @@ def draw_gallery(examples: Sequence[Example], path: Path, title: str) -> None:
             axis.set_title(example.title if name == "image" else name, fontsize=8)
             axis.set_axis_off()
     figure.supxlabel(NOTICE, fontsize=8)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def draw_curves(rows: Sequence[Mapping[str, str]], path: Path, metric: str) -> None:
+    """Draw the training loss and a validation score over the epochs.
+
+    Args:
+        rows: the epochs, as ``csv.DictReader`` reads ``epochs.csv``.
+        path: the picture to write, by its extension.
+        metric: column of the validation score.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    labels = {"loss": "training loss", metric: f"validation {metric}"}
+    for axis, (column, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
+        points = [(int(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
+        axis.plot(*zip(*points, strict=True), marker="." if len(points) < 60 else None)
+        axis.set(xlabel="epoch", title=label)
+        axis.grid(alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

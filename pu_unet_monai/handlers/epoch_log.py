@@ -14,6 +14,7 @@ from monai.engines import Evaluator, SupervisedTrainer
 from monai.handlers import from_engine
 from monai.utils import CommonKeys
 
+from pu_unet_monai.evaluation.pictures import draw_curves
 from pu_unet_monai.files import atomic_path
 
 __all__ = ["EpochLog"]
@@ -25,16 +26,16 @@ _get_loss = from_engine(CommonKeys.LOSS, first=True)
 class EpochLog:
     """Ignite handler that logs loss, gradient norm, learning rate and validation scores after every epoch.
 
-    Each epoch is a line of the log and a row of a CSV file; a resumed training replaces the rows from its first
-    epoch on. List it after the validation.
+    Each epoch is a line of the log and a row of ``epochs.csv``; a resumed training replaces the rows from its first
+    epoch on. At the end ``epochs.png`` shows the curves. List it after the validation.
 
     Args:
-        path: the CSV file.
-        evaluator: the validation engine.
+        output_dir: folder of the two files.
+        evaluator: the validation engine, with a key metric.
     """
 
-    def __init__(self, path: str | os.PathLike[str], evaluator: Evaluator) -> None:
-        self.path = Path(path)
+    def __init__(self, output_dir: str | os.PathLike[str], evaluator: Evaluator) -> None:
+        self.path = Path(output_dir) / "epochs.csv"
         self.evaluator = evaluator
 
     def attach(self, engine: SupervisedTrainer) -> None:
@@ -42,6 +43,7 @@ class EpochLog:
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+        engine.add_event_handler(Events.COMPLETED, self.draw)
 
     def start(self, engine: SupervisedTrainer) -> None:
         """Begin an epoch."""
@@ -74,11 +76,19 @@ class EpochLog:
         _log.info("epoch %d/%d: %s%s", epoch, engine.state.max_epochs, shown, best)
         self._add_row(row)
 
+    def draw(self, engine: SupervisedTrainer) -> None:
+        """Draw the curves of all epochs."""
+        if idist.get_rank() == 0:
+            draw_curves(self._rows(), self.path.with_suffix(".png"), self.evaluator.state.key_metric_name)
+
+    def _rows(self) -> list[dict]:
+        if not self.path.is_file():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
     def _add_row(self, row: dict[str, float]) -> None:
-        rows: list[dict] = []
-        if self.path.is_file() and row["epoch"] > 1:
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = [old for old in csv.DictReader(file) if int(old["epoch"]) < row["epoch"]]
+        rows = [old for old in self._rows() if int(old["epoch"]) < row["epoch"]]
         names = list(dict.fromkeys(name for r in [*rows, row] for name in r))
         with atomic_path(self.path) as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, restval="")

@@ -32,7 +32,7 @@ class NonFiniteGuard:
         if not torch.isfinite(loss):
             state = engine.state
             raise NonFiniteLossError(
-                f"the loss became {float(loss)} at epoch {state.epoch}, iteration {state.iteration}; training stopped "
+                f"the loss became {loss.item()} at epoch {state.epoch}, iteration {state.iteration}; training stopped "
                 "and the checkpoint of the last epoch was kept. Lower learning_rate, or look for non-finite values "
                 "in the images, then continue with --resume True."
             )

@@ -41,7 +41,8 @@ def export_program(network: nn.Module, example: torch.Tensor) -> ExportedProgram
     if example.shape[0] == 1:
         example = torch.cat([example, example])
     dynamic = {axis: Dim.AUTO for axis in range(example.dim()) if axis != 1}
-    with eval_mode(network), symbolic_shapes_config.patch(backed_size_oblivious=True):
+    switch = symbolic_shapes_config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with eval_mode(network), switch:
         program = export(
             network, (example,), dynamic_shapes=(dynamic,), prefer_deferred_runtime_asserts_over_guards=True
         )

@@ -23,11 +23,7 @@ def by_definition(unit: ProductUnit, x: torch.Tensor) -> np.ndarray:
     """exp(b) times the product over the neighbourhood of x+ to the power of w, one factor at a time, in float64."""
     theta, values = unit.theta.item(), x.double().numpy()
     floor = math.log1p(math.exp(theta)) + unit.eps
-    if unit.positivity == "softplus":
-        positive = np.log1p(np.exp(values)) + floor
-    else:
-        positive = np.maximum(values, floor)
-
+    positive = {"softplus": np.log1p(np.exp(values)) + floor, "lower_bound": np.maximum(values, floor)}[unit.positivity]
     conv = unit.conv
     weight = conv.weight.detach().double().numpy()
     bias = np.zeros(len(weight)) if conv.bias is None else conv.bias.detach().double().numpy()

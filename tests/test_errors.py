@@ -1,0 +1,44 @@
+"""A user's mistake is shown as one line; a defect keeps its traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pu_unet_monai.errors import UserError, find_user_error, join_some
+
+
+def wrapped(inner: Exception) -> Exception:
+    try:
+        try:
+            raise inner
+        except Exception as error:
+            raise RuntimeError("applying transform") from error
+    except RuntimeError as outer:
+        return outer
+
+
+def test_finds_the_cause_that_monai_wraps():
+    error = UserError("a.png: not a readable image")
+    assert find_user_error(wrapped(error)) is error
+    assert find_user_error(wrapped(KeyError("x"))) is None
+    assert find_user_error(None) is None
+
+
+@pytest.mark.parametrize(
+    ("raised", "shown", "traceback"),
+    [("UserError('a: b')", "error: a: b", False), ("KeyError('a')", "KeyError: 'a'", True)],
+)
+def test_excepthook(raised, shown, traceback):
+    code = f"from pu_unet_monai.errors import *; one_line_errors(); raise {raised}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert shown in run.stderr
+    assert ("Traceback" in run.stderr) == traceback
+
+
+def test_long_lists_are_cut():
+    assert join_some(["a", "b"]) == "a, b"
+    assert join_some([str(i) for i in range(5)], most=2) == "0, 1 and 3 more"
