@@ -15,6 +15,7 @@ from data_prep.cases import Case, count_groups
 from data_prep.splits import Split
 from pu_unet_monai import __version__
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.files import atomic_path
 
 __all__ = ["HOLDOUT", "Dataset", "check_output", "summary", "with_options", "write"]
 
@@ -94,12 +95,8 @@ def write(output: Path, root: Path, dataset: Dataset, split: Split, seed: int, h
         },
         **{name: [_entry(case, root) for case in cases] for name, cases in split.items()},
     }
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_path(output) as path:
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split) -> str:

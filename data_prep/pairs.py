@@ -11,8 +11,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep.cases import Case, files_with_suffix, raise_if_any
-from data_prep.masks import read_mask
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.images import read_mask
 
 __all__ = ["IMAGE_SUFFIXES", "check_pairs", "pair_by_stem", "stem_of"]
 

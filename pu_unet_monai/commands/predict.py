@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from pu_unet_monai import __version__
 from pu_unet_monai.data.datalist import is_image, list_images
-from pu_unet_monai.data.readers import read_rgb
 from pu_unet_monai.errors import UserError, find_user_error
 from pu_unet_monai.evaluation.pictures import NOTICE, overlay
 from pu_unet_monai.files import atomic_path
+from pu_unet_monai.images import read_rgb
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.transforms import SaveMask
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pu_unet_monai.images import read_mask
 from tests.bundles.conftest import SMALL, Dataset, prepare, run_bundle
 
 BUNDLE = "pu_unet_kvasir"
@@ -145,7 +146,5 @@ def test_inference_without_images(tmp_path):
 def test_phantoms_have_lesion_free_images(tmp_path):
     """The false-positive rate needs them."""
     dataset = prepare(BUNDLE, tmp_path, number=30)
-    from pu_unet_monai.data.readers import read_mask
-
     masks = [read_mask(path) for path in (dataset.folder / "masks").iterdir()]
     assert sum(not mask.any() for mask in masks) == 3

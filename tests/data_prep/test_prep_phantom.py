@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data_prep import busi, isic2018, kvasir, phantom
-from data_prep.masks import read_mask
+from pu_unet_monai.images import read_mask
 
 MODULES = {"busi": busi, "isic2018": isic2018, "kvasir": kvasir}
 

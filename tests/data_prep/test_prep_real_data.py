@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data_prep import busi, isic2018, kvasir
-from data_prep.masks import read_mask
+from pu_unet_monai.images import read_mask
 
 pytestmark = pytest.mark.real_data
 

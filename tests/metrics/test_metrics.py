@@ -11,6 +11,7 @@ from monai.handlers import from_engine
 
 from pu_unet_monai import handlers
 from pu_unet_monai.metrics import ImageLevelFalsePositiveRate, ThresholdedJaccard
+from pu_unet_monai.metrics.reduction import reduce_or_nan
 
 NAN = math.nan
 REDUCTIONS = ["mean", "sum", "mean_batch", "sum_batch", "mean_channel", "sum_channel", "none"]
@@ -155,6 +156,12 @@ def test_nothing_to_score_is_nan(metric_type: type[Any], reduction: str) -> None
     metric = metric_type(reduction=reduction)
     metric(batch(mask(0, 5), mask(0, 0)), batch(truth, truth))
     assert metric.aggregate().isnan().all()
+
+
+def test_reduction_leaves_the_scores_alone() -> None:
+    scores = torch.tensor([[1.0, NAN], [0.0, NAN]])
+    assert reduce_or_nan(scores, "mean_batch").tolist() == pytest.approx([0.5, NAN], nan_ok=True)
+    assert scores[:, 1].isnan().all()
 
 
 @pytest.mark.parametrize("metric_type", [ThresholdedJaccard, ImageLevelFalsePositiveRate])

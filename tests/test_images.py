@@ -1,3 +1,5 @@
+"""Images and masks of every mode, read as RGB and as booleans."""
+
 from __future__ import annotations
 
 import re
@@ -6,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.masks import read_mask
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.images import read_mask, read_rgb
 
+GREY = np.array([[0, 100, 255], [10, 200, 50]], np.uint8)
 SQUARE = np.zeros((20, 30), dtype=np.uint8)
 SQUARE[5:15, 10:25] = 255
 EXPECTED = SQUARE > 0
@@ -67,3 +70,58 @@ def test_a_picture_is_refused(tmp_path):
     Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "m.png")
     with pytest.raises(UserError, match=r"values 0, 1, 2, 3, 4, 5, 6, 7, \.\.\. 255, expected 0 and 255 only"):
         read_mask(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "I;16"])
+def test_every_mode_becomes_rgb(mode, tmp_path):
+    image = Image.fromarray(GREY.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(GREY).convert(mode)
+    image.save(tmp_path / "image.png")
+    rgb = np.asarray(read_rgb(tmp_path / "image.png"))
+    assert rgb.shape == (2, 3, 3)
+    assert np.array_equal(rgb, np.stack([GREY] * 3, axis=-1))
+
+
+def test_1_bit_becomes_rgb(tmp_path):
+    Image.fromarray(EXPECTED).save(tmp_path / "image.png")
+    assert np.array_equal(np.asarray(read_rgb(tmp_path / "image.png"))[..., 0], EXPECTED * 255)
+
+
+def test_exif_orientation_is_applied_to_image_and_mask(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side, shown turned by 90 degrees
+    stored = np.zeros((20, 40), np.uint8)
+    stored[:, 30:] = 255
+    Image.fromarray(stored).save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    assert read_rgb(tmp_path / "photo.jpg").size == (20, 40)
+    assert np.array_equal(read_mask(tmp_path / "photo.jpg"), np.rot90(stored, -1) > 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", "truncated", "missing"])
+def test_unreadable_image_is_named(content, tmp_path):
+    path = tmp_path / "image.png"
+    if content == "truncated":
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif content != "missing":
+        path.write_bytes(content)
+    for read in (read_rgb, read_mask):
+        with pytest.raises(UserError, match=r"image\.png: (not a readable image|no such file)"):
+            read(path)
+
+
+@pytest.mark.real_data
+def test_real_masks_of_busi(data_dir):
+    """Two masks are RGBA, others 1-bit: all hold a lesion, and those of the normal class none."""
+    folder = data_dir / "Dataset_BUSI_with_GT"
+    modes = {}
+    for path in sorted(folder.glob("*/*_mask*.png")):
+        with Image.open(path) as image:
+            modes[path] = image.mode
+    assert len(modes) == 798
+    unusual = [path for path, mode in modes.items() if mode == "RGBA"]
+    assert len(unusual) == 2
+    for path in unusual:
+        assert 0 < read_mask(path).mean() < 0.9
+    assert not any(read_mask(path).any() for path in modes if path.parent.name == "normal")
+    assert all(read_mask(path).any() for path in modes if path.parent.name == "malignant")
