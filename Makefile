@@ -33,7 +33,7 @@ demo: $(INSTALLED)
 	$(PY) -m data_prep.phantom --output $(DEMO)/phantom --layout kvasir --number 300 --size 96
 	$(PY) -m data_prep.kvasir --source $(DEMO)/phantom --output $(DEMO)/datalist.json
 	$(PY) -m monai.bundle run training --config_file $(BUNDLE)/configs/train.json $(DEMO_RUN) \
-		--max_epochs 20 --learning_rate 0.001 --num_workers 0
+		--max_epochs 12 --learning_rate 0.001 --num_workers 0
 	$(PY) -m monai.bundle run evaluating \
 		--config_file "['$(BUNDLE)/configs/train.json','$(BUNDLE)/configs/evaluate.json']" $(DEMO_RUN)
 	$(PY) -m pu_unet_monai predict --bundle $(BUNDLE) --input $(DEMO)/phantom/images --output $(DEMO)/masks \

@@ -21,8 +21,9 @@ class FocalTverskyLoss(_Loss):
     the exponent is called gamma or its inverse, hence the plain name. A sum over classes with exponent ``1/gamma``,
     gamma in [1, 3], is ``FocalTverskyLoss(exponent=1 / gamma, reduction="none")(logits, target).sum(1).mean()``.
 
-    The smoothing terms are 1, not MONAI's 1e-5: with the small ones an image without foreground has practically no
-    gradient. Computed in float32 whatever the precision of the input.
+    The smoothing terms are 1, not MONAI's 1e-5: with the small ones a few false positives on an image without
+    foreground have practically no gradient. An empty image that is wrong everywhere has little gradient with either;
+    there it is the cross-entropy of :class:`BCEFocalTverskyLoss` that teaches. Computed in float32 whatever the precision of the input.
 
     Args:
         fp_weight: weight of false positives (``alpha`` of MONAI's ``TverskyLoss``). Defaults to 0.3.

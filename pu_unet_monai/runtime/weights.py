@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        hint = "" if zipfile.is_zipfile(path) else " (is it text, such as a Git LFS pointer?)"
         raise UserError(
-            f"{path}: not a file of tensors alone; loading it could run code, so it was refused. Save the weights "
-            "again as torch.save(network.state_dict(), path)."
+            f"{path}: not a file of tensors alone{hint}; loading it could run code, so it was refused. Save the "
+            "weights again as torch.save(network.state_dict(), path)."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(
