@@ -23,7 +23,8 @@ class FocalTverskyLoss(_Loss):
 
     The smoothing terms are 1, not MONAI's 1e-5: with the small ones a few false positives on an image without
     foreground have practically no gradient. An empty image that is wrong everywhere has little gradient with either;
-    there it is the cross-entropy of :class:`BCEFocalTverskyLoss` that teaches. Computed in float32 whatever the precision of the input.
+    there it is the cross-entropy of :class:`BCEFocalTverskyLoss` that teaches. Computed in float32 whatever the
+    precision of the input.
 
     Args:
         fp_weight: weight of false positives (``alpha`` of MONAI's ``TverskyLoss``). Defaults to 0.3.
