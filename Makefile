@@ -7,8 +7,7 @@ INSTALLED := $(VENV)/.installed
 BUNDLE := bundles/pu_unet_kvasir
 DEMO := output/demo
 # what training and evaluation of the demo share; the bundle's own defaults are the paper's, for a GPU
-DEMO_RUN := --bundle_root $(BUNDLE) --meta_file $(BUNDLE)/configs/metadata.json \
-	--logging_file $(BUNDLE)/configs/logging.conf --dataset_dir $(DEMO)/phantom --datalist_file $(DEMO)/datalist.json \
+DEMO_RUN := --bundle_root $(BUNDLE) --dataset_dir $(DEMO)/phantom --datalist_file $(DEMO)/datalist.json \
 	--output_dir $(DEMO) --ckpt_dir $(DEMO)/models --image_size 96 --channels "[16,32,64,128]"
 
 .PHONY: help install demo test lint types format clean

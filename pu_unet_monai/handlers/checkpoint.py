@@ -83,6 +83,8 @@ class TrainingCheckpoint:
         Raises:
             UserError: if checkpoints exist but none can be read, or the pretrained weights do not fit.
         """
+        if idist.get_rank() == 0:
+            self._remove_leftovers()
         checkpoint = self._newest_checkpoint() if self.resume else None
         if checkpoint is not None:
             self._restore(engine, checkpoint)
@@ -174,6 +176,11 @@ class TrainingCheckpoint:
                 "or put a good checkpoint there."
             )
         return None
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files that a killed training could not rename any more."""
+        for path in self.save_dir.glob(".*.pt"):
+            path.unlink()
 
     def _set_aside_earlier_training(self) -> None:
         earlier = [*self._checkpoints(), self.save_dir / self.best_name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -54,7 +55,9 @@ class EpochLog:
     def add(self, engine: SupervisedTrainer) -> None:
         """Note the loss and the gradient norm of an iteration."""
         self._losses.append(float(_get_loss(engine.state.output)))
-        self._norms.append(getattr(engine.state, "gradient_norm", float("nan")))
+        norm = getattr(engine.state, "gradient_norm", math.nan)
+        if math.isfinite(norm):  # under mixed precision the first steps overflow, and are skipped
+            self._norms.append(norm)
 
     def write(self, engine: SupervisedTrainer) -> None:
         """Log the epoch."""
@@ -65,7 +68,7 @@ class EpochLog:
             "epoch": epoch,
             "seconds": round(time.monotonic() - self._started, 2),
             "loss": sum(self._losses) / len(self._losses),
-            "gradient_norm": sum(self._norms) / len(self._norms),
+            "gradient_norm": sum(self._norms) / len(self._norms) if self._norms else math.nan,
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
         }
         if self.evaluator.state.epoch == epoch:

@@ -66,8 +66,7 @@ def command_line(bundle: str, run_id: str, configs: list[str], overrides: dict[s
     folder = REPOSITORY / "bundles" / bundle
     files = [name if "/" in name else str(folder / "configs" / name) for name in configs]
     args = ["-m", "monai.bundle", "run", *([run_id] if run_id else []), "--bundle_root", str(folder)]
-    args += ["--config_file", str(files), "--meta_file", str(folder / "configs" / "metadata.json")]
-    args += ["--logging_file", str(folder / "configs" / "logging.conf")]
+    args += ["--config_file", str(files)]
     for key, value in overrides.items():
         args += [f"--{key}", value if isinstance(value, str) else json.dumps(value).replace("null", "None")]
     return args

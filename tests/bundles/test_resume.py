@@ -86,12 +86,14 @@ def test_truncated_newest_checkpoint_falls_back(train, unbroken, tmp_path):
         (broken / "models" / name).write_bytes((unbroken / "models" / name).read_bytes())
     newest = broken / "models" / LAST
     newest.write_bytes(newest.read_bytes()[:5000])
+    (broken / "models" / ".123-checkpoint_epoch=5.pt").write_bytes(b"killed while it was written")
 
     resumed = train(broken, resume=True)
     assert resumed.returncode == 0, resumed.stderr
     assert "WARNING" in resumed.stdout
     assert f"{LAST}: not a readable PyTorch file" in resumed.stdout
     assert "resumed after epoch 3 of 4" in resumed.stdout
+    assert not list((broken / "models").glob(".*"))
     assert_same(*(torch.load(f / "models" / LAST, weights_only=True) for f in (unbroken, broken)))
 
 
