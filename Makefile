@@ -4,6 +4,9 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
+# threads that wait without spinning: on a busy machine, or one of two cores, several times faster
+export OMP_WAIT_POLICY ?= PASSIVE
+
 BUNDLE := bundles/pu_unet_kvasir
 DEMO := output/demo
 # what training and evaluation of the demo share; the bundle's own defaults are the paper's, for a GPU

@@ -12,11 +12,10 @@ from tqdm import tqdm
 
 from data_prep.cases import Case, files_with_suffix, raise_if_any
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.images import read_mask
+from pu_unet_monai.images import IMAGE_SUFFIXES, read_mask
 
 __all__ = ["IMAGE_SUFFIXES", "check_pairs", "pair_by_stem", "stem_of"]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 ORIENTATION = 0x0112
 
 

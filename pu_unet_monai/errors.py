@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-__all__ = ["NonFiniteLossError", "UserError", "find_user_error", "join_some", "one_line_errors"]
+__all__ = ["NonFiniteLossError", "UserError", "find_user_error", "first_cause", "join_some", "one_line_errors"]
 
 
 class UserError(ValueError):
@@ -18,7 +19,11 @@ class UserError(ValueError):
 
 
 class NonFiniteLossError(UserError):
-    """The training loss became NaN or infinite."""
+    """The training loss, or the weights, became NaN or infinite."""
+
+
+# a DataLoader's worker sends its error home as the text of a traceback
+_FROM_WORKER = re.compile(r"^pu_unet_monai\.errors\.UserError: (.+)$", re.MULTILINE)
 
 
 def join_some(items: Sequence[str], most: int = 20) -> str:
@@ -39,9 +44,18 @@ def find_user_error(error: BaseException | None) -> UserError | None:
     while error is not None and id(error) not in seen:
         if isinstance(error, UserError):
             return error
+        if match := _FROM_WORKER.search(str(error)):
+            return UserError(match[1])
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
+
+
+def first_cause(error: BaseException) -> str:
+    """Return what began a chain of exceptions, on one line: MONAI's wrappers say only which transform it was in."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def one_line_errors() -> None:

@@ -7,7 +7,24 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_path"]
+from pu_unet_monai.errors import UserError
+
+__all__ = ["atomic_path", "make_folder"]
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, if it is missing.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        UserError: if it cannot be made, or a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be a folder ({error.strerror or error}); choose another one.") from error
 
 
 @contextlib.contextmanager
@@ -22,14 +39,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Yields:
         The temporary name to write to.
+
+    Raises:
+        UserError: if the folder cannot be made or the file not be written (no permission, disk full).
     """
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(final.parent)
     temporary = final.with_name(f".{os.getpid()}-{final.name}")
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:
             os.fsync(written.fileno())
         os.replace(temporary, final)
+    except OSError as error:
+        raise UserError(f"{final}: could not be written ({error.strerror or error}); choose another folder.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

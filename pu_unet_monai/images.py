@@ -8,20 +8,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from scipy import ndimage
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["read_mask", "read_rgb"]
+__all__ = ["IMAGE_SUFFIXES", "read_mask", "read_rgb"]
 
-GREY_SHARE = 0.3
-"""More than this share of grey (32-223) among the pixels above 31 is not the blur around a mask's edge. Measured on
-Kvasir-SEG, whose masks are JPEG: at most 0.16."""
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Endings of the file names that count as images."""
+
+_GREY_SHARE = 0.3
+_EDGE_WIDTH = 4
+"""Grey (32 to 223) within so many pixels of the outline is the blur of an edge. More of it elsewhere than this share of
+all pixels above 31 is a picture or a label map (Kvasir-SEG's JPEG masks: under 0.0001)."""
 
 
 def read_rgb(path: str | os.PathLike[str]) -> Image.Image:
     """Read an image of any mode as 8-bit RGB, turned upright by its EXIF orientation.
 
-    Transparency is dropped, 16-bit grey is scaled to 8 bits.
+    Transparency is dropped, 12-bit and 16-bit grey is scaled to 8 bits.
 
     Args:
         path: a file that Pillow reads.
@@ -29,7 +34,7 @@ def read_rgb(path: str | os.PathLike[str]) -> Image.Image:
     Raises:
         UserError: if the file is missing, cut short, or no image.
     """
-    return _to_8_bits(_open(path)).convert("RGB")
+    return _to_8_bits(_open(path), path).convert("RGB")
 
 
 def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
@@ -44,7 +49,7 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
     Raises:
         UserError: if the file is missing, cut short, no image, or its values look like a label map or a picture.
     """
-    grey = np.asarray(_to_8_bits(_open(path)).convert("L"))
+    grey = np.asarray(_to_8_bits(_open(path), path).convert("L"))
     largest = int(grey.max())
     if largest <= 1:
         return grey > 0
@@ -53,12 +58,15 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
             f"{path}: values {_values(grey)}, expected 0 and 255 (or 0 and 1); if this is a label map, "
             "save the wanted label as a mask of its own"
         )
-    if np.mean(grey[grey > 31] < 224) > GREY_SHARE:
+    mask = grey > 127
+    # 0, 1 and 255 are two labels, of which the threshold would drop one; JPEG has such values by itself
+    two_labels = np.unique(grey).tolist() == [0, 1, 255] and Path(path).suffix.lower() not in (".jpg", ".jpeg")
+    if two_labels or _is_picture(grey, mask):
         raise UserError(
             f"{path}: values {_values(grey)}, expected 0 and 255 only; this looks like a picture or a label map, "
             "not like a mask"
         )
-    return grey > 127
+    return mask
 
 
 def _open(path: str | os.PathLike[str]) -> Image.Image:
@@ -73,12 +81,26 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
         raise UserError(f"{path}: not a readable image ({reason}); export or copy it again") from error
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey down; Pillow's own conversion would cut off everything above 255."""
+def _is_picture(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
+    between = (grey > 31) & (grey < 224)
+    if not between.any():
+        return False
+    outline = ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask)
+    near = ndimage.binary_dilation(outline, iterations=_EDGE_WIDTH)
+    return bool(np.count_nonzero(between & ~near) > _GREY_SHARE * np.count_nonzero(grey > 31))
+
+
+def _to_8_bits(image: Image.Image, path: str | os.PathLike[str]) -> Image.Image:
+    """Scale 12-bit and 16-bit grey down; Pillow's own conversion would cut off everything above 255."""
+    if image.mode == "F":
+        raise UserError(f"{path}: a picture of floating-point numbers, whose white is unknown; export it as 8-bit")
     if not image.mode.startswith("I"):
         return image
     wide = np.asarray(image).astype(np.int64)
-    return Image.fromarray((wide // 257 if wide.max() > 255 else wide).clip(0, 255).astype(np.uint8))
+    white = next((white for white in (255, 4095, 65535) if wide.max() <= white), None)
+    if white is None or wide.min() < 0:
+        raise UserError(f"{path}: values from {wide.min()} to {wide.max()}, expected 8, 12 or 16 bits; export it again")
+    return Image.fromarray((wide * 255 // white).astype(np.uint8))
 
 
 def _values(grey: NDArray[np.uint8]) -> str:

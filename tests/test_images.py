@@ -67,7 +67,7 @@ def test_a_label_map_is_refused(tmp_path, values):
 
 
 def test_a_picture_is_refused(tmp_path):
-    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "m.png")
+    Image.fromarray((np.arange(64 * 64).reshape(64, 64) // 16).astype(np.uint8)).save(tmp_path / "m.png")
     with pytest.raises(UserError, match=r"values 0, 1, 2, 3, 4, 5, 6, 7, \.\.\. 255, expected 0 and 255 only"):
         read_mask(tmp_path / "m.png")
 
@@ -125,3 +125,30 @@ def test_real_masks_of_busi(data_dir):
         assert 0 < read_mask(path).mean() < 0.9
     assert not any(read_mask(path).any() for path in modes if path.parent.name == "normal")
     assert all(read_mask(path).any() for path in modes if path.parent.name == "malignant")
+
+
+@pytest.mark.parametrize("radius", [2, 4, 8, 16])
+def test_small_lesions_with_soft_edges_are_read(tmp_path, radius):
+    y, x = np.mgrid[:64, :64] - 31.5
+    soft = (255 * np.clip(radius - np.hypot(x, y) + 0.5, 0, 1)).astype(np.uint8)
+    Image.fromarray(soft).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), soft > 127)
+
+
+def test_two_labels_in_one_mask_are_refused(tmp_path):
+    Image.fromarray(np.array([[0, 1, 255]] * 4, dtype=np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(UserError, match="values 0, 1, 255, expected 0 and 255 only"):
+        read_mask(tmp_path / "m.png")
+
+
+def test_12_bits_fill_the_range(tmp_path):
+    Image.fromarray(np.array([[0, 2048, 4095]], dtype=np.uint16)).save(tmp_path / "i.png")
+    assert np.asarray(read_rgb(tmp_path / "i.png"))[0, :, 0].tolist() == [0, 127, 255]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.9], [0.0, 1000.0]])
+def test_floating_point_pictures_are_refused(tmp_path, values):
+    Image.fromarray(np.array([values], dtype=np.float32)).save(tmp_path / "f.tif")
+    for read in (read_rgb, read_mask):
+        with pytest.raises(UserError, match=r"f\.tif: a picture of floating-point numbers"):
+            read(tmp_path / "f.tif")

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from pu_unet_monai import __version__
 from pu_unet_monai.data.datalist import is_image, list_images
-from pu_unet_monai.errors import UserError, find_user_error
+from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.evaluation.pictures import NOTICE, overlay
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import atomic_path, make_folder
 from pu_unet_monai.images import read_rgb
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.transforms import SaveMask
@@ -60,17 +60,18 @@ def run(args: argparse.Namespace) -> int:
     if args.output.resolve() in {image.parent.resolve() for image in images}:
         raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     bundle = TrainedBundle(args.bundle, _overrides(args))
+    make_folder(args.output)
     save = SaveMask(args.output)
     done, failed = [], []
     for image in tqdm(images, desc="segmenting", unit="image", disable=None):
         try:
             done.append(_segment(bundle, image, save))
         except Exception as error:
-            reason = str(find_user_error(error) or f"{type(error).__name__}: {error}").splitlines()[0]
+            reason = str(find_user_error(error) or first_cause(error)).splitlines()[0]
             failed.append({"image": image.name, "error": reason})
     _write_report(args.output, bundle, done, failed)
     for failure in failed:
-        print(f"failed: {failure['error']}")
+        print(f"failed: {failure['image']}: {failure['error']}")
     print(f"{len(done)} of {len(images)} images segmented: {args.output}")
     print(NOTICE)
     return 1 if failed else 0

@@ -12,10 +12,12 @@ from typing import Any
 from monai.utils import ensure_tuple
 
 from pu_unet_monai.errors import UserError, join_some
+from pu_unet_monai.images import IMAGE_SUFFIXES
 
-__all__ = ["IMAGE_SUFFIXES", "is_image", "list_images", "load_datalist"]
+__all__ = ["is_image", "list_images", "load_datalist"]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_SECTIONS = ("training", "validation", "test")
+_PATH_KEYS = ("image", "label")
 
 
 def load_datalist(
@@ -36,23 +38,19 @@ def load_datalist(
         Dictionaries with ``image`` and ``label`` (a path, or a list of paths), and whatever else the entry says.
 
     Raises:
-        UserError: if the datalist or the folder is missing or of another form, the section is empty, a path leads
-            out of the folder, or files do not exist (all of them in one message).
+        UserError: if the datalist or the folder is missing or of another form, the section is empty, or paths of any
+            section lead out of the folder or do not exist (all of them in one message).
     """
-    content = _read_json(Path(datalist_file))
+    sections = _read_sections(Path(datalist_file), section)
     folder = Path(dataset_dir)
     if not folder.is_dir():
         raise UserError(f"dataset_dir {folder}: no such folder; give the folder of the images with --dataset_dir DIR.")
-    entries = content.get(section)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "image" in entry for entry in entries):
-        raise UserError(
-            f'{datalist_file}: expected a list of {{"image", "label"}} under "{section}"; write the file with '
-            "python -m data_prep.<dataset>."
-        )
-    entries = [entry for entry in entries if entry.get("class") not in exclude_classes]
+    _check_paths(sections, folder, datalist_file)
+    excluded = ensure_tuple(exclude_classes)
+    entries = [entry for entry in sections[section] if entry.get("class") not in excluded]
     if not entries:
-        raise UserError(f'{datalist_file}: no entry under "{section}" (exclude_classes: {list(exclude_classes)}).')
-    return _with_folder(entries, folder, datalist_file)
+        raise UserError(f'{datalist_file}: no entry under "{section}" (exclude_classes: {list(excluded)}).')
+    return [entry | {key: _with_folder(entry[key], folder) for key in _PATH_KEYS} for entry in entries]
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
@@ -83,7 +81,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
 def is_image(path: Path) -> bool:
     """Tell whether a file's name is that of an image to segment, rather than of a result of ours."""
     result = "_seg" in path.stem or "_overlay" in path.stem
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not result
+    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not result
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -101,24 +99,44 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _with_folder(
-    entries: list[dict[str, Any]], folder: Path, datalist_file: str | os.PathLike[str]
-) -> list[dict[str, Any]]:
-    outside, missing, full = [], [], []
-    for entry in entries:
-        entry = dict(entry)
-        for key in [key for key in ("image", "label") if key in entry]:
-            relative = [PurePosixPath(path) for path in ensure_tuple(entry[key])]
-            outside += [str(path) for path in relative if path.is_absolute() or ".." in path.parts]
-            paths = [folder / path for path in relative]
-            missing += [str(relative) for relative, path in zip(relative, paths, strict=True) if not path.is_file()]
-            entry[key] = str(paths[0]) if isinstance(entry[key], str) else [str(path) for path in paths]
-        full.append(entry)
+def _read_sections(path: Path, wanted: str) -> dict[str, list[dict[str, Any]]]:
+    content = _read_json(path)
+    sections = {name: content[name] for name in (*_SECTIONS, wanted) if name in content}
+    wrong = [name for name, entries in sections.items() if not _is_section(entries)]
+    if wrong or wanted not in sections:
+        raise UserError(
+            f'{path}: expected a list of {{"image": path, "label": path or paths}} under "{(wrong or [wanted])[0]}"; '
+            "write the file with python -m data_prep.<dataset>."
+        )
+    return sections
+
+
+def _is_section(entries: Any) -> bool:
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and all(_is_path(entry.get(key)) for key in _PATH_KEYS) for entry in entries
+    )
+
+
+def _is_path(value: Any) -> bool:
+    several = isinstance(value, list) and bool(value) and all(isinstance(path, str) for path in value)
+    return several or isinstance(value, str)
+
+
+def _check_paths(
+    sections: dict[str, list[dict[str, Any]]], folder: Path, datalist_file: str | os.PathLike[str]
+) -> None:
+    entries = [entry for section in sections.values() for entry in section]
+    paths = [path for entry in entries for key in _PATH_KEYS for path in ensure_tuple(entry[key])]
+    outside = [path for path in paths if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts]
     if outside:
         raise UserError(f"{datalist_file}: paths must stay inside dataset_dir, but found {join_some(outside)}.")
+    missing = [path for path in paths if not (folder / path).is_file()]
     if missing:
         raise UserError(
             f"dataset_dir {folder}: {len(missing)} files of {datalist_file} are not there: {join_some(missing)}. "
             "Is it the folder that the datalist was made from?"
         )
-    return full
+
+
+def _with_folder(paths: str | list[str], folder: Path) -> str | list[str]:
+    return str(folder / paths) if isinstance(paths, str) else [str(folder / path) for path in paths]

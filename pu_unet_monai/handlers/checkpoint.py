@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ import torch
 from ignite.engine import Events
 from monai.engines import Evaluator, SupervisedTrainer
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.files import atomic_path
-from pu_unet_monai.runtime.weights import load_weights, read_checkpoint
+from pu_unet_monai.files import atomic_path, make_folder
+from pu_unet_monai.runtime.weights import fill, load_weights, read_checkpoint, unwrap
 
 __all__ = ["TrainingCheckpoint"]
 
@@ -35,8 +35,10 @@ class TrainingCheckpoint:
     and renamed. List it last, after the validation and the learning rate, whose state it saves.
 
     With ``resume`` it continues from the newest readable checkpoint, and with :class:`ReproducibleDataset` and
-    :class:`EpochSampler` bit for bit as if never stopped (on a CPU). Without, files of an earlier training are
-    moved to ``previous/`` inside ``save_dir``, so that neither can be taken for the other's.
+    :class:`EpochSampler` bit for bit as if never stopped (on a CPU); ``max_epochs`` and ``learning_rate`` may be
+    others then. Without, checkpoints of an earlier training are moved to ``previous-N/`` inside ``save_dir``, and its
+    ``model.pt`` is copied there before the first validation replaces it. Nothing is ever deleted but the older
+    checkpoints of the same training.
 
     Args:
         save_dir: folder of the checkpoints.
@@ -63,13 +65,14 @@ class TrainingCheckpoint:
         n_saved: int = 2,
     ) -> None:
         self.save_dir = Path(save_dir)
-        self.network = network.module if isinstance(network, DistributedDataParallel) else network
+        self.network = unwrap(network)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.evaluator = evaluator
         self.resume = resume
         self.pretrained = pretrained
         self.n_saved = n_saved
+        self._begun = False
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Register on the trainer, and on the evaluator for the best weights."""
@@ -78,16 +81,19 @@ class TrainingCheckpoint:
         self.evaluator.add_event_handler(Events.COMPLETED, self.save_if_best)
 
     def start(self, engine: SupervisedTrainer) -> None:
-        """Resume, or start from pretrained or fresh weights.
+        """Resume, or start from pretrained or fresh weights; an engine that runs again just goes on.
 
         Raises:
-            UserError: if checkpoints exist but none can be read, or the pretrained weights do not fit.
+            UserError: if checkpoints exist but none can be read, or weights do not fit.
         """
+        if self._begun:
+            return
+        self._begun = True
         if idist.get_rank() == 0:
             self._remove_leftovers()
-        checkpoint = self._newest_checkpoint() if self.resume else None
-        if checkpoint is not None:
-            self._restore(engine, checkpoint)
+        newest = self._newest_checkpoint() if self.resume else None
+        if newest is not None:
+            self._restore(engine, *newest)
             return
         if self.resume:
             _log.info("resume: no checkpoint in %s, starting from the beginning", self.save_dir)
@@ -106,12 +112,21 @@ class TrainingCheckpoint:
 
     def save_if_best(self, evaluator: Evaluator) -> None:
         """Write the weights if the validation that just ended was the best so far."""
+        scores = evaluator.state.metric_details[evaluator.state.key_metric_name]
+        if torch.isnan(scores).all():
+            raise UserError(
+                "no validation image has a lesion, so that no Dice can choose the best weights; move some images with "
+                "a lesion into the validation part of the datalist."
+            )
         if idist.get_rank() == 0 and evaluator.state.best_metric_epoch == evaluator.state.epoch:
             self._write(self.network.state_dict(), self.best_name)
 
     def _write(self, content: Any, name: str) -> None:
         with atomic_path(self.save_dir / name) as path:
-            torch.save(content, path)
+            try:
+                torch.save(content, path)
+            except RuntimeError as error:  # what PyTorch makes of a full disk
+                raise OSError(None, str(error).splitlines()[0]) from error
 
     def _state(self, engine: SupervisedTrainer) -> dict[str, Any]:
         scaler = engine.scaler
@@ -130,8 +145,11 @@ class TrainingCheckpoint:
             },
         }
 
-    def _restore(self, engine: SupervisedTrainer, checkpoint: dict[str, Any]) -> None:
-        self.network.load_state_dict(checkpoint["network"])
+    def _restore(self, engine: SupervisedTrainer, checkpoint: dict[str, Any], path: Path) -> None:
+        missing = {"network", "optimizer", "lr_scheduler", "scaler", "trainer"} - checkpoint.keys()
+        if missing:
+            raise UserError(f"{path}: no checkpoint of a training, it lacks {', '.join(sorted(missing))}.")
+        fill(self.network, checkpoint["network"], path)
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self._restore_lr_scheduler(checkpoint["lr_scheduler"])
         scaler = engine.scaler
@@ -149,9 +167,16 @@ class TrainingCheckpoint:
         _log.info("resumed after epoch %d of %d", engine.state.epoch, engine.state.max_epochs)
 
     def _restore_lr_scheduler(self, state: dict[str, Any]) -> None:
-        """Restore where the schedule stands, but let the configuration say how long it is."""
-        length = {key: value for key, value in self.lr_scheduler.state_dict().items() if key in ("t_total", "T_max")}
-        self.lr_scheduler.load_state_dict({**state, **length})
+        """Restore where the schedule stands, but let the configuration say how long it is and where it starts."""
+        scheduler = self.lr_scheduler
+        configured = {key: value for key, value in scheduler.state_dict().items() if key in ("t_total", "base_lrs")}
+        if not isinstance(scheduler, LambdaLR):
+            scheduler.load_state_dict(state)
+            return
+        scheduler.load_state_dict({**state, **configured})
+        for group, base, rate in zip(self.optimizer.param_groups, scheduler.base_lrs, scheduler.get_lr(), strict=True):
+            group["initial_lr"] = base
+            group["lr"] = rate
 
     def _checkpoints(self) -> list[Path]:
         """All checkpoints, newest first."""
@@ -161,7 +186,7 @@ class TrainingCheckpoint:
                 epochs[path] = int(match[1])
         return sorted(epochs, key=lambda path: epochs[path], reverse=True)
 
-    def _newest_checkpoint(self) -> dict[str, Any] | None:
+    def _newest_checkpoint(self) -> tuple[dict[str, Any], Path] | None:
         paths = self._checkpoints()
         for path in paths:
             try:
@@ -169,7 +194,7 @@ class TrainingCheckpoint:
             except UserError as error:
                 _log.warning("%s; trying the checkpoint before it", error)
             else:
-                return checkpoint
+                return checkpoint, path
         if paths:
             raise UserError(
                 f"{self.save_dir}: none of the {len(paths)} checkpoints can be read; start anew with --resume False, "
@@ -180,17 +205,19 @@ class TrainingCheckpoint:
     def _remove_leftovers(self) -> None:
         """Remove temporary files that a killed training could not rename any more."""
         for path in self.save_dir.glob(".*.pt"):
-            path.unlink()
+            if re.fullmatch(r"\.\d+-(checkpoint_epoch=\d+|model)\.pt", path.name):
+                path.unlink()
 
     def _set_aside_earlier_training(self) -> None:
-        earlier = [*self._checkpoints(), self.save_dir / self.best_name]
-        earlier = [path for path in earlier if path.is_file()]
-        if not earlier:
+        checkpoints, best = self._checkpoints(), self.save_dir / self.best_name
+        if not checkpoints and not best.is_file():
             return
-        aside = self.save_dir / "previous"
-        aside.mkdir(exist_ok=True)
-        for path in aside.glob("*.pt"):
-            path.unlink()
-        for path in earlier:
+        number = 1
+        while (aside := self.save_dir / f"previous-{number}").exists():
+            number += 1
+        make_folder(aside)
+        for path in checkpoints:
             path.rename(aside / path.name)
-        _log.info("moved %d files of an earlier training to %s", len(earlier), aside)
+        if best.is_file():
+            shutil.copy2(best, aside / best.name)
+        _log.info("kept the weights and checkpoints of an earlier training in %s", aside)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from monai.data import decollate_batch, list_data_collate
 from monai.inferers import Inferer
 from monai.utils import CommonKeys
 
-from pu_unet_monai.errors import UserError
+from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.runtime.weights import load_weights
 
 __all__ = ["TrainedBundle"]
@@ -35,13 +34,21 @@ class TrainedBundle:
         self.folder = Path(folder)
         parser = _read_config(self.folder, overrides or {})
         self.metadata: dict[str, Any] = parser["_meta_"]
-        self.device: torch.device = parser.get_parsed_content("device")
-        self.weights_file = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
-        self.network: torch.nn.Module = parser.get_parsed_content("network").eval()
+        try:
+            self.device = torch.device(parser.get_parsed_content("device"))
+            self.weights_file = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
+            self.network: torch.nn.Module = parser.get_parsed_content("network").eval()
+            self.preprocessing: Callable = parser.get_parsed_content("preprocessing")
+            self.inferer: Inferer = parser.get_parsed_content("inferer")
+            self.postprocessing: Callable = parser.get_parsed_content("postprocessing")
+        except Exception as error:
+            if find_user_error(error):
+                raise
+            raise UserError(
+                f"--bundle {folder}: cannot be built with {dict(overrides or {})} ({first_cause(error)}); "
+                "check the values given with --set."
+            ) from error
         load_weights(self.network, self.weights_file)
-        self.preprocessing: Callable = parser.get_parsed_content("preprocessing")
-        self.inferer: Inferer = parser.get_parsed_content("inferer")
-        self.postprocessing: Callable = parser.get_parsed_content("postprocessing")
 
     def predict(self, image: str | os.PathLike[str]) -> torch.Tensor:
         """Segment one image.
@@ -72,8 +79,8 @@ def _read_config(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     try:
         parser.read_config(config_file)
         parser.read_meta(meta_file)
-    except json.JSONDecodeError as error:
-        raise UserError(f"--bundle {folder}: a configuration is not JSON ({error}).") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"--bundle {folder}: a configuration cannot be read ({error}).") from error
     known = [key for key in parser.get() if not key.startswith("_")]
     unknown = [key for key in overrides if key.split("#")[0] not in known]
     if unknown:

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["load_weights", "read_checkpoint"]
+__all__ = ["fill", "load_weights", "read_checkpoint", "unwrap"]
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:
@@ -35,7 +36,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
             f"{path}: not a file of tensors alone{hint}; loading it could run code, so it was refused. Save the "
             "weights again as torch.save(network.state_dict(), path)."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged files fail in many ways
         raise UserError(
             f"{path}: not a readable PyTorch file ({os.path.getsize(path)} bytes; cut short or another format?): "
             "copy it again, or use the checkpoint before it."
@@ -52,22 +53,46 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
         path: a state dict, or a checkpoint with a state dict under ``network``.
 
     Raises:
-        UserError: as in :func:`read_checkpoint`, or if the file holds no state dict, or does not fit the network.
+        UserError: as in :func:`read_checkpoint` and :func:`fill`.
     """
     content = read_checkpoint(path)
     if isinstance(content, dict) and isinstance(content.get("network"), dict):
         content = content["network"]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+    fill(network, content, path)
+
+
+def fill(network: nn.Module, state_dict: Any, path: str | os.PathLike[str]) -> None:
+    """Load a state dict that was read from a file, if it is one, fits, and is finite.
+
+    Args:
+        network: the network to fill.
+        state_dict: what the file held.
+        path: the file, for messages.
+
+    Raises:
+        UserError: saying what does not fit.
+    """
+    values = state_dict.values() if isinstance(state_dict, dict) else []
+    if not values or not all(isinstance(value, torch.Tensor) for value in values):
         raise UserError(
-            f"{path}: holds a {type(content).__name__}, not a state dict; save torch.save(network.state_dict(), path)."
+            f"{path}: holds a {type(state_dict).__name__}, not a state dict; save "
+            "torch.save(network.state_dict(), path)."
         )
-    problems = _differences(content, network.state_dict())
+    network = unwrap(network)
+    problems = _differences(state_dict, network.state_dict())
     if problems:
         raise UserError(
             f"{path}: does not fit the network: {'; '.join(problems)}. Check channels, placement, in_channels and "
             "out_channels against those of the training."
         )
-    network.load_state_dict(content)
+    if not all(torch.isfinite(value).all() for value in values):
+        raise UserError(f"{path}: holds weights that are NaN or infinite; use an earlier checkpoint.")
+    network.load_state_dict(state_dict)
+
+
+def unwrap(network: nn.Module) -> nn.Module:
+    """Return the network inside a ``DistributedDataParallel``, or the network itself."""
+    return network.module if isinstance(network, DistributedDataParallel) else network
 
 
 def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> list[str]:

@@ -34,11 +34,15 @@ def test_paths_get_the_folder_before_them(folder):
 
 
 def test_classes_can_be_left_out(folder):
-    entries = [{"image": "a.png", "class": "benign"}, {"image": "b.png", "class": "normal"}]
+    entries = [
+        {"image": "a.png", "label": "m1.png", "class": "benign"},
+        {"image": "b.png", "label": "m2.png", "class": "normal"},
+    ]
     datalist = write(folder, test=entries)
     assert len(load_datalist(datalist, folder, "test")) == 2
     (left,) = load_datalist(datalist, folder, "test", exclude_classes=["normal"])
     assert left["class"] == "benign"
+    assert load_datalist(datalist, folder, "test", exclude_classes="normal") == [left]
     with pytest.raises(UserError, match=r'no entry under "test" \(exclude_classes: \[\'benign\', \'normal\'\]\)'):
         load_datalist(datalist, folder, "test", exclude_classes=["benign", "normal"])
 
@@ -48,11 +52,22 @@ def test_classes_can_be_left_out(folder):
     [
         ("{", "not JSON"),
         ("[]", "expected an object, found a list"),
-        ('{"test": []}', 'expected a list of {"image", "label"} under "training"'),
-        ('{"training": ["a.png"]}', 'expected a list of {"image", "label"} under "training"'),
+        ('{"test": []}', 'expected a list of .* under "training"'),
+        ('{"training": ["a.png"]}', 'expected a list of .* under "training"'),
+        ('{"training": [{"image": "a.png"}]}', 'expected a list of .* under "training"'),
+        ('{"training": [{"image": "a.png", "label": null}]}', 'expected a list of .* under "training"'),
+        ('{"training": [{"image": "a.png", "label": []}]}', 'expected a list of .* under "training"'),
+        ('{"training": [{"image": "a.png", "label": "m1.png"}], "test": [1]}', 'expected a list of .* under "test"'),
         ('{"training": []}', 'no entry under "training"'),
         ('{"training": [{"image": "c.png", "label": "d.png"}]}', "2 files of .* are not there: c.png, d.png"),
-        ('{"training": [{"image": "../a.png"}, {"image": "/etc/passwd"}]}', "stay inside .* ../a.png, /etc/passwd"),
+        (
+            '{"training": [{"image": "../a.png", "label": "m1.png"}, {"image": "a.png", "label": "/etc/passwd"}]}',
+            "stay inside .* ../a.png, /etc/passwd",
+        ),
+        (
+            '{"training": [{"image": "a.png", "label": "m1.png"}], "test": [{"image": "x.png", "label": "m1.png"}]}',
+            "1 files of .* are not there: x.png",
+        ),
     ],
 )
 def test_bad_datalists(folder, content, message):
@@ -63,7 +78,7 @@ def test_bad_datalists(folder, content, message):
 
 
 def test_missing_files_are_counted_not_all_named(folder):
-    datalist = write(folder, training=[{"image": f"{i}.png"} for i in range(50)])
+    datalist = write(folder, training=[{"image": f"{i}.png", "label": "m1.png"} for i in range(50)])
     with pytest.raises(UserError, match=r"50 files .*: 0\.png, .*19\.png and 30 more"):
         load_datalist(datalist, folder, "training")
 
