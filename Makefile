@@ -44,7 +44,7 @@ demo: $(INSTALLED)
 	@echo "The demo lies in $(DEMO):"
 	@echo "  gallery.png          image, truth and prediction side by side, worst to best held-out case"
 	@echo "  scores.csv           scores of every held-out case;  scores.json  their means"
-	@echo "  epochs.csv           loss and validation scores of every epoch;  tensorboard/  the curves"
+	@echo "  epochs.png           loss and validation score of every epoch;  epochs.csv, tensorboard/  the same in numbers"
 	@echo "  models/model.pt      the best weights"
 	@echo "  masks/               predicted masks, overlays and report.json"
 	@echo "  phantom/             the synthetic images"

@@ -13,6 +13,7 @@ from monai.data import decollate_batch, list_data_collate
 from monai.inferers import Inferer
 from monai.utils import CommonKeys
 
+from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.runtime.weights import load_weights
 
@@ -81,9 +82,6 @@ def _read_config(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
         parser.read_meta(meta_file)
     except (ValueError, TypeError) as error:
         raise UserError(f"--bundle {folder}: a configuration cannot be read ({error}).") from error
-    known = [key for key in parser.get() if not key.startswith("_")]
-    unknown = [key for key in overrides if key.split("#")[0] not in known]
-    if unknown:
-        raise UserError(f"{config_file}: has no key {', '.join(unknown)}; it has {', '.join(known)}.")
+    check_keys(overrides, parser.get(), str(config_file))
     parser.update({"bundle_root": str(folder), **overrides})
     return parser

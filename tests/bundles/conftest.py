@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import data_prep.busi
 import data_prep.isic2018
@@ -44,6 +45,10 @@ def prepare(bundle: str, folder: Path, number: int = 30) -> Dataset:
     layout = bundle.removeprefix("pu_unet_")
     dataset = Dataset(folder / layout, folder / f"{layout}.json")
     phantom.make(dataset.folder, layout=layout, number=number, size=48)
+    for path in dataset.folder.rglob("*.*"):
+        with Image.open(path) as image:
+            image.load()
+        image.crop((0, 0, 48, 36)).save(path)  # real images are not square
     assert PREPARE[bundle](["--source", str(dataset.folder), "--output", str(dataset.datalist)]) == 0
     return dataset
 

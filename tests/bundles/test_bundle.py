@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.transforms import Resize
 from PIL import Image
 
+from pu_unet_monai.networks.nets import PUUNet
 from tests.bundles.conftest import BUNDLES, SMALL, Dataset, run_bundle
 
 
@@ -121,6 +123,82 @@ def test_training_evaluating_and_inference(bundle, datasets, tmp_path):
         mask = Image.open(tmp_path / "masks" / f"{path.stem}.png")
         assert mask.size == Image.open(path).size
         assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    for row in rows:
+        prediction = np.asarray(Image.open(tmp_path / "masks" / f"{row['case']}.png")) > 0
+        truth = truth_of(dataset, row["case"])
+        assert prediction.shape == truth.shape == (36, 48)
+        if truth.any():
+            overlap = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
+            assert float(row["dice"]) == pytest.approx(overlap, abs=1e-6)
+            assert row["false_positive_rate"] == ""
+        else:
+            assert row["dice"] == ""
+            assert float(row["false_positive_rate"]) == prediction.any()
+
+
+def truth_of(dataset: Dataset, case: str) -> np.ndarray:
+    """The union of a case's masks, by plain Pillow."""
+    (entry,) = [e for e in json.loads(dataset.datalist.read_text())["test"] if Path(e["image"]).stem == case]
+    labels = entry["label"] if isinstance(entry["label"], list) else [entry["label"]]
+    return np.any([np.asarray(Image.open(dataset.folder / label).convert("L")) > 127 for label in labels], axis=0)
+
+
+def test_scores_on_the_grid(datasets, tmp_path):
+    """Against plain PyTorch: what the network sees and says at 32x32, and the truth at that size."""
+    dataset = datasets("pu_unet_kvasir")
+    # at a high rate, for few logits near the threshold
+    overrides = overrides_of(dataset, tmp_path, max_epochs=3, learning_rate=0.01, amp=False)
+    assert run_bundle("pu_unet_kvasir", "training", ["train.json"], overrides, tmp_path).returncode == 0
+    run = run_bundle("pu_unet_kvasir", "evaluating", ["train.json", "evaluate.json"], overrides, tmp_path)
+    assert run.returncode == 0, run.stderr
+    network = PUUNet(channels=SMALL["channels"]).eval()
+    network.load_state_dict(torch.load(tmp_path / "models" / "model.pt", weights_only=True))
+    to_grid = Resize((32, 32), mode="bilinear", anti_aliasing=True)
+    rows = {row["case"]: row for row in csv.DictReader((tmp_path / "scores.csv").open())}
+    for entry in json.loads(dataset.datalist.read_text())["test"]:
+        row = rows[Path(entry["image"]).stem]
+        pixels = torch.from_numpy(np.array(Image.open(dataset.folder / entry["image"]))).float() / 255
+        with torch.no_grad():
+            prediction = network(torch.as_tensor(to_grid(pixels.permute(2, 1, 0)))[None])[0, 0] > 0
+        truth = torch.from_numpy(truth_of(dataset, row["case"]).T.copy()).float()
+        truth = torch.nn.functional.interpolate(truth[None, None], (32, 32), mode="nearest-exact")[0, 0] > 0
+        if truth.any():
+            overlap = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
+            assert float(row["dice_grid"]) == pytest.approx(overlap.item(), abs=5e-3)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(10.0, 10.0), (0, None), (None, None)])
+def test_log_clip_of_0_switches_clipping_off(bundle, repository, value, expected):
+    """MONAI's command line drops a None."""
+    for name in ("train.json", "inference.json"):
+        parser = ConfigParser()
+        parser.read_config(repository / "bundles" / bundle / "configs" / name)
+        parser.update({"log_clip": value, "channels": [8, 16]})
+        assert parser.get_parsed_content("network_def").bottleneck.conv2.log_clip == expected
+
+
+def test_device_may_be_a_string(bundle, repository, datasets, tmp_path):
+    """As MONAI Label and the command line give it."""
+    folder = repository / "bundles" / bundle / "configs"
+    images = _image_folder(datasets(bundle), tmp_path)
+    small = {"channels": [8, 16], "image_size": 32, "device": "cpu"}
+    training = {**small, **datasets(bundle).overrides(), "output_dir": str(tmp_path)}
+    for name, more in (("train.json", training), ("inference.json", {**small, "dataset_dir": str(images)})):
+        parser = ConfigParser()
+        parser.read_config(folder / name)
+        parser.read_meta(folder / "metadata.json")
+        parser.update(more)
+        engine = parser.get_parsed_content("train#trainer" if name == "train.json" else "evaluator")
+        assert engine.state.device == torch.device("cpu")
+        assert engine.amp is False
+
+
+def test_schedule_follows_the_trainer(bundle, repository):
+    """MONAI Label sets ``train#trainer#max_epochs`` alone."""
+    parser = ConfigParser()
+    parser.read_config(repository / "bundles" / bundle / "configs" / "train.json")
+    parser.update({"train#trainer#max_epochs": 7, "channels": [8, 16]})
+    assert parser.get_parsed_content("lr_scheduler").t_total == 7
 
 
 def test_key_leaves_the_normal_class_out(datasets, tmp_path):

@@ -66,3 +66,26 @@ def test_recipe_of_the_design(repository, bundle):
     assert (config["image_size"], config["max_epochs"]) == ((256, 150) if busi else (352, 200))
     assert (config["batch_size"], config["learning_rate"], config["seed"]) == (8, 3e-4, 42)
     assert config["training"] == "%run"
+    assert config["loss"] == {"_target_": "pu_unet_monai.losses.BCEFocalTverskyLoss"}
+    assert config["optimizer"]["_target_"] == "torch.optim.AdamW"
+    assert config["optimizer"]["weight_decay"] == 1e-4
+    schedule = config["lr_scheduler"]
+    assert schedule["_target_"] == "monai.optimizers.WarmupCosineSchedule"
+    assert (schedule["warmup_steps"], schedule["t_total"]) == (0, "@train#trainer#max_epochs")
+    handlers = [handler["_target_"].rpartition(".")[2] for handler in config["train"]["handlers"]]
+    # the guard before all, the checkpoint after the validation and the schedule, whose state it saves
+    assert handlers == [
+        "NonFiniteGuard",
+        "GradientClipping",
+        "TrainingProgressBar",
+        "ValidationHandler",
+        "TensorBoardStatsHandler",
+        "EpochLog",
+        "LrScheduleHandler",
+        "TrainingCheckpoint",
+    ]
+    assert config["train"]["handlers"][1]["max_norm"] == 1.0
+    steps = [step["_target_"].rpartition(".")[2] for step in config["train"]["preprocessing"]["transforms"]]
+    random_steps = ["RandFlipd", "RandFlipd", "RandRotate90d", "RandAffined", "RandAdjustContrastd"]
+    random_steps += ["RandScaleIntensityd", "RandShiftIntensityd", "RandGaussianSmoothd"]
+    assert [step for step in steps if step.startswith("Rand")] == random_steps

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from pu_unet_monai.images import read_mask
 from tests.bundles.conftest import SMALL, Dataset, prepare, run_bundle
@@ -71,9 +72,25 @@ def test_all_unreadable_images_are_named_at_once(dataset, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("section", "workers"), [("training", 2), ("validation", 0)])
+def test_mask_of_another_size(dataset, tmp_path, section, workers):
+    """Also where nothing is cached, so that a worker finds it."""
+    broken = tmp_path / "broken"
+    shutil.copytree(dataset.folder, broken)
+    entry = json.loads(dataset.datalist.read_text())[section][0]
+    Image.new("L", (50, 60)).save(broken / entry["label"])
+    overrides = dataset.overrides() | {"dataset_dir": str(broken), "cache_rate": 0.0, "num_workers": workers}
+    line = fail("training", ["train.json"], overrides, tmp_path)
+    assert "image and mask differ in size: " in line
+    assert f"{entry['image']} is 48x36" in line
+    assert f"{entry['label']} is 50x60" in line
+    assert not list(tmp_path.rglob("*.pt"))
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
+        ({"placment": "none"}, "has no key placment (did you mean placement?)"),
         ({"placement": "top"}, "placement must be one of none, bottleneck, low_resolution, all, got 'top'"),
         ({"channels": [12, 24]}, "num_groups=8 must divide every width, but does not divide [12]"),
         ({"network_def#in_channels": 1}, "expected an input of shape (batch, 1 channels, 2 spatial dimensions)"),

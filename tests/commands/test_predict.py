@@ -106,7 +106,9 @@ def test_one_bad_image_does_not_stop_the_others(bundle, images, tmp_path, capsys
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--set", "imagesize=64"], "has no key imagesize"),
+        (["--set", "imagesize=64"], "has no key imagesize (did you mean image_size?)"),
+        (["--set", "channels=abc"], "cannot be built with {'channels': 'abc'}"),
+        (["--set", "network_def#in_chanels=3"], "unexpected keyword argument 'in_chanels'"),
         (["--set", "image_size"], "--set image_size: expected KEY=VALUE"),
         (["--set", "channels=[16,32]"], "does not fit the network"),
         (["--set", "ckpt_dir=nowhere"], "nowhere/model.pt: no such weights file"),
@@ -135,6 +137,19 @@ def test_folders_that_cannot_be(bundle, images, tmp_path, capsys):
         assert predict(bundle_, input_, output) == 2
         assert expected in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+
+def test_output_that_is_a_file(bundle, images, tmp_path, capsys):
+    (tmp_path / "out").touch()
+    assert predict(bundle, images, tmp_path / "out") == 2
+    assert "out: cannot be a folder" in capsys.readouterr().err
+
+
+def test_cause_of_a_failure_is_named(bundle, images, tmp_path, capsys):
+    assert predict(bundle, images / "wide.png", tmp_path / "out", "--set", "image_size=abc") == 1
+    (failure,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
+    assert failure.startswith("failed: wide.png: ")
+    assert "Error: " in failure
 
 
 def test_images_with_one_stem_are_refused(bundle, images, tmp_path, capsys):

@@ -1,0 +1,68 @@
+"""Overrides of a bundle's configuration must name keys that exist: a misspelled one would change nothing, silently."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from monai.bundle import ConfigParser
+
+from pu_unet_monai.errors import UserError
+
+__all__ = ["check_command_line", "check_keys"]
+
+_OPTIONS_OF_RUN = {"run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"}
+
+
+def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Check that overrides name keys of a configuration.
+
+    Args:
+        keys: the overrides, such as ``placement`` or ``train#trainer#amp``; the first part counts.
+        known: the top-level keys of the configuration.
+        where: the configuration, for the message.
+
+    Raises:
+        UserError: naming all that do not, with the nearest that exists.
+    """
+    known = [key for key in known if not key.startswith("_")]
+    problems = []
+    for key in keys:
+        name = key.lstrip("+~").split("#")[0]
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            problems.append(f"{key} (did you mean {nearest[0]}?)" if nearest else key)
+    if problems:
+        raise UserError(f"{where}: has no key {', '.join(problems)}; it has {', '.join(known)}.")
+
+
+def check_command_line() -> None:
+    """Check the overrides of ``python -m monai.bundle run``; do nothing in other programs.
+
+    Bundle configurations call this in ``initialize``.
+
+    Raises:
+        UserError: as :func:`check_keys`.
+    """
+    if Path(sys.argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py"):
+        return
+    options = _options(sys.argv[1:])
+    files = options.get("config_file")
+    if files is None:
+        return
+    paths = ast.literal_eval(files) if files.startswith(("[", "(")) else files.split(",")
+    known = {key.lstrip("+~").split("#")[0]: None for key in ConfigParser.load_config_files(paths)}
+    check_keys([key for key in options if key not in _OPTIONS_OF_RUN], known, files)
+
+
+def _options(arguments: list[str]) -> dict[str, str]:
+    """Read ``--key value`` and ``--key=value`` as Fire does."""
+    options = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument.startswith("--"):
+            key, _, value = argument[2:].partition("=")
+            options[key.replace("-", "_")] = value or following
+    return options

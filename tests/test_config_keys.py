@@ -1,0 +1,36 @@
+"""Misspelled overrides are refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from pu_unet_monai.config_keys import check_command_line, check_keys
+from pu_unet_monai.errors import UserError
+
+KNOWN = ["imports", "placement", "train", "_meta_"]
+
+
+def test_keys_that_exist_pass():
+    check_keys(["placement", "train#trainer#amp", "+train#handlers", "~train#sampler"], KNOWN, "train.json")
+
+
+def test_all_others_are_named_with_the_nearest():
+    message = r"train\.json: has no key placment \(did you mean placement\?\), zzz; it has imports, placement, train\."
+    with pytest.raises(UserError, match=message):
+        check_keys(["placment", "train", "zzz"], KNOWN, "train.json")
+
+
+@pytest.mark.parametrize("form", ["{}", "['{}']"])
+@pytest.mark.parametrize("override", [["--placment", "none"], ["--placment=none"]])
+def test_command_line_of_monai_bundle(tmp_path, monkeypatch, form, override):
+    config = tmp_path / "train.json"
+    config.write_text(json.dumps({"placement": "all", "train": {}}))
+    arguments = ["run", "training", "--config_file", form.format(config), "--train#amp", "True", *override]
+    monkeypatch.setattr(sys, "argv", ["/env/lib/monai/bundle/__main__.py", *arguments])
+    with pytest.raises(UserError, match="has no key placment"):
+        check_command_line()
+    monkeypatch.setattr(sys, "argv", ["/env/bin/pytest", *arguments])
+    check_command_line()
