@@ -109,13 +109,24 @@ def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split)
         split: cases of each split of the first datalist.
     """
     lines = [f"{name:<11}{len(cases):>6} images{_kinds(cases)}" for name, cases in split.items()]
-    lines += [_groups([case for cases in split.values() for case in cases])]
+    lines += [_groups([case for cases in split.values() for case in cases]), _imbalance(split)]
     lines += [f"wrote {output}" for output in outputs]
     lines += [
         "next:",
         f"  {_training(dataset)} --dataset_dir {shlex.quote(str(root))} --datalist_file {shlex.quote(str(outputs[0]))}",
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _imbalance(split: Split) -> str:
+    """Say so when a group of many images has made the test or validation part far larger than the other."""
+    test, validation = len(split["test"]), len(split["validation"])
+    if max(test, validation) <= 2 * min(test, validation) + 1:
+        return ""
+    return (
+        "notice: some groups are large, so that the parts are uneven; with --folds every image is tested once, "
+        "and fewer, smaller groups give an even split"
+    )
 
 
 def _training(dataset: Dataset) -> str:

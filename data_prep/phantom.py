@@ -62,6 +62,8 @@ def make(output: Path, layout: str = "kvasir", number: int = 200, size: int = 96
     try:
         for files in tqdm(LAYOUTS[layout](number, size, seed), total=number, desc="painting", unit="image"):
             _save(files, temporary)
+        if output.exists():
+            output.rmdir()  # empty, as was checked; Windows does not replace a folder
         os.replace(temporary, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

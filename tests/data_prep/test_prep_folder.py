@@ -166,3 +166,15 @@ def test_ambiguous_pairs(flat, tmp_path, fails, save_image):
     message = fails(folder.main, *arguments(flat, tmp_path / "d.json"), folder=tmp_path)
     assert f"{flat / 'images' / 'P00_0.png'}: several masks, P00_0.png, P00_0_mask.png" in message
     assert f"{flat / 'images' / 'P00_1.bmp'}: several images named P00_1, P00_1.bmp, P00_1.png" in message
+
+
+def test_uneven_parts_are_said(tmp_path, save_image, capsys):
+    for group, number in (("a", 12), ("b", 2), ("c", 2), ("d", 2)):
+        for index in range(number):
+            save_image(tmp_path / "images" / f"{group}{index}.png", np.full((8, 8), 50 + index, np.uint8))
+            save_image(tmp_path / "labels" / f"{group}{index}.png", np.full((8, 8), 255, np.uint8))
+    arguments = ["--images", str(tmp_path / "images"), "--labels", str(tmp_path / "labels")]
+    assert folder.main([*arguments, "--output", str(tmp_path / "even.json")]) == 0
+    assert "notice" not in capsys.readouterr().out
+    assert folder.main([*arguments, "--output", str(tmp_path / "uneven.json"), "--group-by", "^."]) == 0
+    assert "notice: some groups are large" in capsys.readouterr().out
