@@ -40,7 +40,11 @@ def holdout_split(cases: Sequence[Case], seed: int) -> Split:
             f"{len(cases)} image(s) in {number} group(s) are too few: training, validation and test need at least "
             f"{MINIMUM} groups; add images"
         )
-    return _take(cases, _parts(cases, groups, min(PARTS, number), seed), 0, min(PARTS, number))
+    parts = _parts(cases, groups, min(PARTS, number), seed)
+    sizes = np.bincount(parts)
+    if sizes.max() > 2 * sizes.min():  # large groups: they train, and the smallest parts test and validate
+        parts = np.argsort(np.argsort(sizes, kind="stable"))[parts]
+    return _take(cases, parts, 0, min(PARTS, number))
 
 
 def fold_splits(cases: Sequence[Case], number: int, seed: int) -> list[Split]:
