@@ -50,7 +50,8 @@ def prepare(source: Path, output: Path, seed: int = 42) -> None:
     require_folders(*_folders(source, "Training"))
     missing = [folder.name for part in PARTS.values() for folder in _folders(source, part) if not folder.is_dir()]
     if missing:
-        print(f"no official split ({', '.join(missing)} not found): splitting the training part 80/10/10")
+        print(f"no official split ({', '.join(missing)} not found): splitting the training part 80/10/10;")
+        print("scores on it cannot be compared with published ones")
         cases = _find_cases(source, "Training")
         check_pairs(cases)
         cases = with_groups(cases, SAME_SCENE)

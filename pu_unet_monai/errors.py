@@ -59,7 +59,7 @@ def first_cause(error: BaseException) -> str:
 
 
 def one_line_errors() -> None:
-    """Print a ``UserError`` that ends the program as its message alone; all else keeps its traceback.
+    """Print a ``UserError`` or Ctrl-C that ends the program as one line; all else keeps its traceback.
 
     Bundle configurations call this in ``initialize``, since ``python -m monai.bundle`` has no such switch.
     """
@@ -69,7 +69,9 @@ def one_line_errors() -> None:
 
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     user_error = find_user_error(error)
-    if user_error is None:
+    if isinstance(error, KeyboardInterrupt):
+        print("interrupted; a training goes on from its last whole epoch with --resume True", file=sys.stderr)
+    elif user_error is None:
         sys.__excepthook__(kind, error, traceback)
     else:
         print(f"error: {user_error}", file=sys.stderr)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pu_unet_monai import __version__
 from pu_unet_monai.data.datalist import is_image, list_images
-from pu_unet_monai.errors import UserError, find_user_error, first_cause
+from pu_unet_monai.errors import UserError, find_user_error, first_cause, join_some
 from pu_unet_monai.evaluation.pictures import NOTICE, overlay
 from pu_unet_monai.files import atomic_path, make_folder
 from pu_unet_monai.images import read_rgb
@@ -25,6 +25,9 @@ from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.transforms import SaveMask
 
 __all__ = ["add_arguments", "run"]
+
+_INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended, by the shells' convention."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         args: the parsed options.
 
     Returns:
-        The exit code: 0 if all images were segmented, 1 if some failed.
+        The exit code: 0 if all images were segmented, 1 if some failed, 130 after Ctrl-C.
 
     Raises:
         UserError: if nothing can be done at all.
@@ -63,18 +66,32 @@ def run(args: argparse.Namespace) -> int:
     make_folder(args.output)
     save = SaveMask(args.output)
     done, failed = [], []
+    interrupted = False
     for image in tqdm(images, desc="segmenting", unit="image", disable=None):
         try:
             done.append(_segment(bundle, image, save))
+        except KeyboardInterrupt:
+            interrupted = True
+            break
         except Exception as error:
             reason = str(find_user_error(error) or first_cause(error)).splitlines()[0]
             failed.append({"image": image.name, "error": reason})
-    _write_report(args.output, bundle, done, failed)
+    skipped = _skipped(args.input, images)
+    _write_report(args.output, bundle, {"cases": done, "failed": failed, "skipped": skipped})
+    if skipped:
+        print(f"skipped, as no images by their names: {join_some(skipped)}")
     for failure in failed:
         print(f"failed: {failure['image']}: {failure['error']}")
     print(f"{len(done)} of {len(images)} images segmented: {args.output}")
     print(NOTICE)
+    if interrupted:
+        print("interrupted")
+        return _INTERRUPTED
     return 1 if failed else 0
+
+
+def _skipped(path: Path, images: list[Path]) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry not in images) if path.is_dir() else []
 
 
 def _find_images(path: Path) -> list[Path]:
@@ -123,9 +140,7 @@ def _segment(bundle: TrainedBundle, image: Path, save: SaveMask) -> dict[str, An
     }
 
 
-def _write_report(
-    output: Path, bundle: TrainedBundle, done: list[dict[str, Any]], failed: list[dict[str, Any]]
-) -> None:
+def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, list]) -> None:
     report = {
         "notice": NOTICE,
         "bundle": bundle.folder.resolve().name,
@@ -134,8 +149,7 @@ def _write_report(
         "torch_version": torch.__version__,
         "weights_sha256": hashlib.sha256(bundle.weights_file.read_bytes()).hexdigest(),
         "device": str(bundle.device),
-        "cases": done,
-        "failed": failed,
+        **outcome,
     }
     with atomic_path(output / "report.json") as path:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -38,7 +38,8 @@ def load_datalist(
         Dictionaries with ``image`` and ``label`` (a path, or a list of paths), and whatever else the entry says.
 
     Raises:
-        UserError: if the datalist or the folder is missing or of another form, the section is empty, or paths of any
+        UserError: if the datalist or the folder is missing or of another form, a class does not exist, the section is
+            empty, or paths of any
             section lead out of the folder or do not exist (all of them in one message).
     """
     sections = _read_sections(Path(datalist_file), section)
@@ -47,6 +48,11 @@ def load_datalist(
         raise UserError(f"dataset_dir {folder}: no such folder; give the folder of the images with --dataset_dir DIR.")
     _check_paths(sections, folder, datalist_file)
     excluded = ensure_tuple(exclude_classes)
+    classes = {entry["class"] for entries in sections.values() for entry in entries if "class" in entry}
+    if unknown := [name for name in excluded if name not in classes]:
+        raise UserError(
+            f"exclude_classes: {datalist_file} has no class {join_some(unknown)}; it has {sorted(classes) or 'none'}."
+        )
     entries = [entry for entry in sections[section] if entry.get("class") not in excluded]
     if not entries:
         raise UserError(f'{datalist_file}: no entry under "{section}" (exclude_classes: {list(excluded)}).')
@@ -87,8 +93,8 @@ def is_image(path: Path) -> bool:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(
-            f"datalist_file {path}: no such file; write it with python -m data_prep.<dataset> --source DIR "
-            f"--output {path.name} and give it with --datalist_file FILE."
+            f"datalist_file {path}: no such file; write it with python -m data_prep.<kvasir, busi, isic2018 or folder> "
+            "and give it with --datalist_file FILE."
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -165,6 +165,8 @@ class TrainingCheckpoint:
         if torch.cuda.is_available() and len(trainer["cuda_rng"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(trainer["cuda_rng"])
         _log.info("resumed after epoch %d of %d", engine.state.epoch, engine.state.max_epochs)
+        if engine.state.epoch >= engine.state.max_epochs:
+            _log.info("nothing left to train; raise max_epochs to go on")
 
     def _restore_lr_scheduler(self, state: dict[str, Any]) -> None:
         """Restore where the schedule stands, but let the configuration say how long it is and where it starts."""

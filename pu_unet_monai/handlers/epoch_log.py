@@ -73,7 +73,7 @@ class EpochLog:
         }
         if self.evaluator.state.epoch == epoch:
             row |= self.evaluator.state.metrics
-        shown = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch" and math.isfinite(value))
         state = self.evaluator.state
         best = f", best {state.key_metric_name} {state.best_metric:.4f} (epoch {state.best_metric_epoch})"
         _log.info("epoch %d/%d: %s%s", epoch, engine.state.max_epochs, shown, best)

@@ -11,6 +11,7 @@ from ignite.engine import Events
 from monai.engines import Evaluator
 from monai.utils import CommonKeys, ImageMetaKey, convert_to_numpy
 from numpy.typing import NDArray
+from PIL import Image
 
 from pu_unet_monai.evaluation.pictures import Example, draw_gallery, thumbnail
 
@@ -21,7 +22,8 @@ class Gallery:
     """Ignite handler that draws image, truth and prediction of some cases after an evaluation of 2D images.
 
     The cases are spread evenly from the worst to the best by the evaluator's key metric; images without a lesion,
-    which have no Dice, come last. Of several processes the first draws its own cases.
+    which have no Dice, come last, the largest false detection at the very end. Of several processes the first draws its
+    own cases.
 
     Args:
         path: the picture to write.
@@ -48,10 +50,10 @@ class Gallery:
         for item, result in zip(engine.state.batch, engine.state.output, strict=True):
             name = Path(item[CommonKeys.IMAGE].meta[ImageMetaKey.FILENAME_OR_OBJ]).stem
             truth, prediction = (_mask(result[key]) for key in (CommonKeys.LABEL, CommonKeys.PRED))
-            image = thumbnail((255 * _rows_first(item[CommonKeys.IMAGE])).round().astype(np.uint8))
-            size = image.size
-            truth, prediction = (np.asarray(mask.resize(size)) for mask in (truth, prediction))
-            self._examples.append(Example(name, np.asarray(image), truth, prediction))
+            # the image was resized to the network's grid; the masks have its own proportions
+            image = Image.fromarray((255 * _rows_first(item[CommonKeys.IMAGE])).round().astype(np.uint8))
+            panels = (np.asarray(panel) for panel in (image.resize(truth.size), truth, prediction))
+            self._examples.append(Example(name, *panels))
 
     def draw(self, engine: Evaluator) -> None:
         """Draw the picture."""
@@ -59,10 +61,11 @@ class Gallery:
             return
         key = engine.state.key_metric_name
         scores = engine.state.metric_details[key][:, 0].numpy()[: len(self._examples)]
-        ranked = np.argsort(scores)  # NaN, of images without a lesion, comes last
+        areas = [example.prediction.mean() for example in self._examples]
+        ranked = np.lexsort((areas, scores))  # NaN, of images without a lesion, comes last
         chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, self.count).round().astype(int))]
         examples = [_with_score(self._examples[i], key, float(scores[i])) for i in chosen]
-        draw_gallery(examples, self.path, f"{len(ranked)} cases, worst to best by {key}")
+        draw_gallery(examples, self.path, f"{len(chosen)} of {len(ranked)} cases, worst to best by {key}")
 
 
 def _rows_first(tensor: Any) -> NDArray:

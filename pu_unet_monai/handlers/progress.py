@@ -20,5 +20,8 @@ class TrainingProgressBar(ProgressBar):
 
     def attach(self, engine: Engine, **kwargs: Any) -> None:  # type: ignore[override]
         """Register on MONAI's ``SupervisedTrainer``."""
-        kwargs.setdefault("output_transform", from_engine(CommonKeys.LOSS, first=True))
-        super().attach(engine, **kwargs)
+        super().attach(engine, output_transform=_loss, **kwargs)
+
+
+def _loss(output: Any) -> dict[str, Any]:
+    return {"loss": from_engine(CommonKeys.LOSS, first=True)(output)}

@@ -64,6 +64,7 @@ def test_masks_overlays_and_report(bundle, images, tmp_path, capsys):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [case["case"] for case in report["cases"]] == stems
     assert report["failed"] == []
+    assert report["skipped"] == ["wide_seg.png"]
     assert report["bundle"] == "pu_unet_kvasir"
     assert report["weights_sha256"] == hashlib.sha256((bundle / "models" / "model.pt").read_bytes()).hexdigest()
     assert "Not a medical device" in report["notice"]

@@ -43,6 +43,8 @@ def test_classes_can_be_left_out(folder):
     (left,) = load_datalist(datalist, folder, "test", exclude_classes=["normal"])
     assert left["class"] == "benign"
     assert load_datalist(datalist, folder, "test", exclude_classes="normal") == [left]
+    with pytest.raises(UserError, match=r"has no class norml; it has \['benign', 'normal'\]"):
+        load_datalist(datalist, folder, "test", exclude_classes=["norml"])
     with pytest.raises(UserError, match=r'no entry under "test" \(exclude_classes: \[\'benign\', \'normal\'\]\)'):
         load_datalist(datalist, folder, "test", exclude_classes=["benign", "normal"])
 

@@ -82,11 +82,11 @@ def test_gallery_goes_from_worst_to_best_and_then_to_no_lesion(tmp_path, monkeyp
     assert [example.title for example in examples] == [
         "c: dice 0.667",
         "a: dice 1.000",
-        "b: no lesion",
         "d: no lesion",
+        "b: no lesion",
     ]
     assert path == tmp_path / "gallery.png"
-    assert title == "4 cases, worst to best by dice"
+    assert title == "4 of 4 cases, worst to best by dice"
     # (width, height) becomes rows first
     assert examples[0].prediction.tolist() == [[True, False], [True, False]]
     assert examples[0].truth.tolist() == [[True, False], [False, False]]
