@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep import cli, datalist
-from data_prep.cases import Case, count_groups, files_with_suffix, raise_if_any, require_folders
+from data_prep.cases import Case, count_groups, files_with_suffix, require_folders
 from data_prep.duplicates import Thresholds, with_groups
 from data_prep.pairs import check_pairs
 from data_prep.splits import holdout_split
@@ -53,8 +53,8 @@ def prepare(source: Path, output: Path, seed: int = 42, without_normal: bool = F
     datalist.check_output(output)
     kinds = ["benign", "malignant"] if without_normal else ["benign", "malignant", "normal"]
     require_folders(*(source / kind for kind in kinds))
-    cases = _find_cases(source, kinds)
-    check_pairs(cases)
+    cases, problems = _find_cases(source, kinds)
+    check_pairs(cases, problems)
     cases = with_groups(cases, SAME_SCENE)
     split = holdout_split(cases, seed)
     dataset = datalist.with_options(DATASET, ["--without-normal"] if without_normal else [])
@@ -73,7 +73,7 @@ def _prepare(args: argparse.Namespace) -> None:
     prepare(args.source, args.output, args.seed, args.without_normal)
 
 
-def _find_cases(source: Path, kinds: Sequence[str]) -> list[Case]:
+def _find_cases(source: Path, kinds: Sequence[str]) -> tuple[list[Case], list[str]]:
     cases: list[Case] = []
     problems: list[str] = []
     for kind in kinds:
@@ -86,8 +86,7 @@ def _find_cases(source: Path, kinds: Sequence[str]) -> list[Case]:
         ]
         problems += [f"{path}: no image for this mask" for stem in masks if stem not in images for path in masks[stem]]
         cases += [Case(path, tuple(masks.get(stem, [])), kind) for stem, path in images.items()]
-    raise_if_any(problems, "file(s) missing or left over", "Add what is missing or remove what is left over.")
-    return cases
+    return cases, problems
 
 
 def _missing(stem: str, masks: Sequence[Path]) -> list[str]:

@@ -55,9 +55,10 @@ def prepare(
         raise UserError(f"--labels {labels}: is the folder of the images as well; put the labels into one of their own")
     volumes = _are_volumes(images)
     suffixes = VOLUME_SUFFIXES if volumes else IMAGE_SUFFIXES
-    cases = _grouped(pair_by_stem(images, labels, suffixes, suffixes, ENDINGS), group_by)
+    cases, problems = pair_by_stem(images, labels, suffixes, suffixes, ENDINGS)
+    (check_volumes if volumes else check_pairs)(cases, problems)
+    cases = _grouped(cases, group_by)
     splits = [holdout_split(cases, seed)] if folds is None else fold_splits(cases, folds, seed)
-    (check_volumes if volumes else check_pairs)(cases)
 
     root = Path(os.path.commonpath([images, labels]))
     numbers = count_groups(cases) if group_by else {}

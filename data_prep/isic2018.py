@@ -52,8 +52,8 @@ def prepare(source: Path, output: Path, seed: int = 42) -> None:
     if missing:
         print(f"no official split ({', '.join(missing)} not found): splitting the training part 80/10/10;")
         print("scores on it cannot be compared with published ones")
-        cases = _find_cases(source, "Training")
-        check_pairs(cases)
+        cases, problems = _find_cases(source, "Training")
+        check_pairs(cases, problems)
         cases = with_groups(cases, SAME_SCENE)
         split, how, numbers = holdout_split(cases, seed), datalist.HOLDOUT, count_groups(cases)
     else:
@@ -72,12 +72,14 @@ def _prepare(args: argparse.Namespace) -> None:
 
 
 def _official_split(source: Path) -> Split:
-    split = {name: _find_cases(source, part) for name, part in PARTS.items()}
-    check_pairs([case for cases in split.values() for case in cases])
+    found = {name: _find_cases(source, part) for name, part in PARTS.items()}
+    split = {name: cases for name, (cases, _) in found.items()}
+    problems = [problem for _, part_problems in found.values() for problem in part_problems]
+    check_pairs([case for cases in split.values() for case in cases], problems)
     return split
 
 
-def _find_cases(source: Path, part: str) -> list[Case]:
+def _find_cases(source: Path, part: str) -> tuple[list[Case], list[str]]:
     return pair_by_stem(*_folders(source, part), [".jpg"], [".png"], endings=["_segmentation"])
 
 

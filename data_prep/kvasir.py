@@ -42,8 +42,8 @@ def prepare(source: Path, output: Path, seed: int = 42) -> None:
     datalist.check_output(output)
     images, masks = source / "images", source / "masks"
     require_folders(images, masks)
-    cases = pair_by_stem(images, masks, [".jpg"], [".jpg"])
-    check_pairs(cases)
+    cases, problems = pair_by_stem(images, masks, [".jpg"], [".jpg"])
+    check_pairs(cases, problems)
     cases = with_groups(cases, SAME_SCENE)
     split = holdout_split(cases, seed)
     datalist.write(output, source, DATASET, split, seed, datalist.HOLDOUT, **count_groups(cases))

@@ -34,7 +34,7 @@ def pair_by_stem(
     image_suffixes: Sequence[str],
     label_suffixes: Sequence[str],
     endings: Sequence[str] = ("",),
-) -> list[Case]:
+) -> tuple[list[Case], list[str]]:
     """Pair the files of two folders by their stems.
 
     Args:
@@ -44,8 +44,11 @@ def pair_by_stem(
         label_suffixes: suffixes of masks.
         endings: what a mask's stem may have after the image's, such as ``_segmentation``.
 
+    Returns:
+        The images that have one mask, and what is wrong with the other files, a line each.
+
     Raises:
-        UserError: if there is no image, or if images and masks are not one to one; all such files are named.
+        UserError: if there is no image at all.
     """
     found = _by_stem(files_with_suffix(images, image_suffixes))
     if not found:
@@ -65,8 +68,8 @@ def pair_by_stem(
             problems.append(f"{paths[0]}: no mask {' or '.join(stem + ending for ending in endings)} in {labels}")
         if len(masks[stem]) > 1:
             problems.append(f"{paths[0]}: several masks, {_names(masks[stem])}")
-    raise_if_any(problems, "file(s) that do not pair one to one", "Add what is missing or remove what is left over.")
-    return [Case(paths[0], tuple(masks[stem])) for stem, paths in found.items()]
+    cases = [Case(paths[0], tuple(masks[stem])) for stem, paths in found.items()]
+    return [case for case in cases if len(case.labels) == 1], problems
 
 
 def _by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:
@@ -86,19 +89,20 @@ def _names(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths)
 
 
-def check_pairs(cases: Sequence[Case]) -> None:
+def check_pairs(cases: Sequence[Case], problems: Sequence[str] = ()) -> None:
     """Decode every image and mask and check that they fit together.
 
     Args:
         cases: cases to check.
+        problems: what was found when the files were paired; it is reported together with what is found here.
 
     Raises:
         UserError: naming all files that are unreadable, differ in size or orientation, or are no binary mask.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(tqdm(pool.map(_problems_of, cases), total=len(cases), desc="checking", unit="image"))
-    problems = [problem for case_problems in found for problem in case_problems]
-    raise_if_any(problems, "bad file(s)", "Repair or remove them and run the command again; nothing was written.")
+    problems = [*problems, *(problem for case_problems in found for problem in case_problems)]
+    raise_if_any(problems, "bad file(s)", "Add, repair or remove them and run the command again; nothing was written.")
 
 
 def _problems_of(case: Case) -> list[str]:

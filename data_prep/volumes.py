@@ -22,18 +22,20 @@ AFFINE_TOLERANCE = 1e-3
 """In mm; headers store affines in single precision."""
 
 
-def check_volumes(cases: Sequence[Case]) -> None:
+def check_volumes(cases: Sequence[Case], problems: Sequence[str] = ()) -> None:
     """Read every image and label and check that shape, affine and values fit.
 
     Args:
         cases: cases to check, with one label each.
+        problems: what was found when the files were paired; it is reported together with what is found here.
 
     Raises:
         UserError: naming all files that are unreadable, lie on different grids or hold more than 0 and 1.
     """
     load = LoadImage(image_only=True)
-    problems = [problem for case in tqdm(cases, desc="checking", unit="image") for problem in _problems_of(case, load)]
-    raise_if_any(problems, "bad file(s)", "Repair or remove them and run the command again; nothing was written.")
+    found = [problem for case in tqdm(cases, desc="checking", unit="image") for problem in _problems_of(case, load)]
+    problems = [*problems, *found]
+    raise_if_any(problems, "bad file(s)", "Add, repair or remove them and run the command again; nothing was written.")
 
 
 def _problems_of(case: Case, load: LoadImage) -> list[str]:

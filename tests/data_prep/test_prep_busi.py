@@ -55,7 +55,7 @@ def test_files_that_are_missing_or_left_over(busi_source, tmp_path, fails):
     (benign / "benign (1)_mask.png").rename(benign / "benign (777)_mask.png")
     (benign / "benign (2)_mask.png").rename(benign / "copy of mask.png")
     message = fails(busi.main, "--source", busi_source, "--output", tmp_path / "b.json", folder=tmp_path)
-    assert message.startswith("error: 4 file(s) missing or left over:\n")
+    assert message.startswith("error: 4 bad file(s):\n")
     assert f"{benign / 'benign (1).png'}: no mask benign (1)_mask.png" in message
     assert f"{benign / 'benign (2).png'}: no mask benign (2)_mask.png" in message
     assert f"{benign / 'benign (777)_mask.png'}: no image for this mask" in message

@@ -81,7 +81,7 @@ def test_twenty_bad_files_are_listed_and_the_rest_counted(tmp_path, fails, save_
         save_image(tmp_path / "source" / "images" / f"{number:02d}.jpg", np.zeros((8, 8), dtype=np.uint8))
     (tmp_path / "source" / "masks").mkdir()
     message = fails(kvasir.main, *arguments(tmp_path / "source", tmp_path / "k.json"), folder=tmp_path)
-    assert message.startswith("error: 23 file(s) that do not pair one to one:\n")
+    assert message.startswith("error: 23 bad file(s):\n")
     assert message.count(": no mask ") == 20
     assert "... and 3 more" in message
 
@@ -146,3 +146,16 @@ def test_a_seed_that_no_generator_takes(kvasir_source, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         kvasir.main([*map(str, arguments(kvasir_source, tmp_path / "k.json")), "--seed", "-1"])
     assert "--seed: -1: expected a number from 0 to 4294967295" in capsys.readouterr().err
+
+
+def test_every_kind_of_bad_file_is_named_at_once(kvasir_source, tmp_path, fails):
+    unpaired, truncated, resized = sorted(path.name for path in (kvasir_source / "images").iterdir())[:3]
+    (kvasir_source / "masks" / unpaired).unlink()
+    content = (kvasir_source / "images" / truncated).read_bytes()
+    (kvasir_source / "images" / truncated).write_bytes(content[: len(content) // 2])
+    Image.new("L", (7, 9)).save(kvasir_source / "masks" / resized)
+    message = fails(kvasir.main, *arguments(kvasir_source, tmp_path / "k.json"), folder=tmp_path)
+    assert message.startswith("error: 3 bad file(s):\n")
+    assert f"{unpaired}: no mask" in message
+    assert f"{truncated}: cannot be read as an image" in message
+    assert f"{resized}: size 7x9, but the image {resized} has 32x32" in message
