@@ -14,6 +14,7 @@ from PIL import Image
 
 from pu_unet_monai.__main__ import main
 from pu_unet_monai.networks.nets import PUUNet
+from pu_unet_monai.runtime.bundle import TrainedBundle
 
 SIZES = {"wide.png": (70, 40), "tall.jpg": (33, 61), "Grey Image.png": (48, 48)}
 
@@ -151,6 +152,22 @@ def test_cause_of_a_failure_is_named(bundle, images, tmp_path, capsys):
     (failure,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
     assert failure.startswith("failed: wide.png: ")
     assert "Error: " in failure
+
+
+def test_ctrl_c_leaves_whole_files_and_a_report(bundle, images, tmp_path, capsys, monkeypatch):
+    segment = TrainedBundle.predict
+
+    def interrupted(self: TrainedBundle, image: Path):
+        if image.name.startswith("wide"):
+            raise KeyboardInterrupt
+        return segment(self, image)
+
+    monkeypatch.setattr(TrainedBundle, "predict", interrupted)
+    assert predict(bundle, images, tmp_path / "out") == 130
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [case["case"] for case in report["cases"]] == ["Grey Image", "tall"]
+    assert not (tmp_path / "out" / "wide.png").exists()
+    assert "interrupted" in capsys.readouterr().out
 
 
 def test_images_with_one_stem_are_refused(bundle, images, tmp_path, capsys):
