@@ -61,6 +61,8 @@ def first_cause(error: BaseException) -> str:
 def one_line_errors() -> None:
     """Print a ``UserError`` or Ctrl-C that ends the program as one line; all else keeps its traceback.
 
+    Below a traceback stands what began it.
+
     Bundle configurations call this in ``initialize``, since ``python -m monai.bundle`` has no such switch.
     """
     if sys.excepthook is not _excepthook:
@@ -73,5 +75,7 @@ def _excepthook(kind: type[BaseException], error: BaseException, traceback: Trac
         print("interrupted; a training goes on from its last whole epoch with --resume True", file=sys.stderr)
     elif user_error is None:
         sys.__excepthook__(kind, error, traceback)
+        if error.__cause__ is not None:  # which stands in the middle of a long traceback
+            print(f"first cause: {first_cause(error)}", file=sys.stderr)
     else:
         print(f"error: {user_error}", file=sys.stderr)

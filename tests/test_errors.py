@@ -39,6 +39,14 @@ def test_excepthook(raised, shown, traceback):
     assert ("Traceback" in run.stderr) == traceback
 
 
+def test_first_cause_stands_below_a_traceback():
+    code = "from pu_unet_monai.errors import *; one_line_errors()\n"
+    code += "try: int('x')\nexcept ValueError as e: raise KeyError('k') from e"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Traceback" in run.stderr
+    assert run.stderr.rstrip().endswith("first cause: ValueError: invalid literal for int() with base 10: 'x'")
+
+
 def test_long_lists_are_cut():
     assert join_some(["a", "b"]) == "a, b"
     assert join_some([str(i) for i in range(5)], most=2) == "0, 1 and 3 more"

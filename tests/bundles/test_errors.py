@@ -91,6 +91,7 @@ def test_mask_of_another_size(dataset, tmp_path, section, workers):
     ("override", "expected"),
     [
         ({"placment": "none"}, "has no key placment (did you mean placement?)"),
+        ({"positivity": "relu"}, "positivity must be one of softplus, lower_bound, got 'relu'"),
         ({"placement": "top"}, "placement must be one of none, bottleneck, low_resolution, all, got 'top'"),
         ({"channels": [12, 24]}, "num_groups=8 must divide every width, but does not divide [12]"),
         ({"network_def#in_channels": 1}, "expected an input of shape (batch, 1 channels, 2 spatial dimensions)"),

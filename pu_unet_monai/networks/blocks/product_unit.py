@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from monai.networks.layers.convutils import same_padding
 from monai.networks.layers.factories import Conv
 
+from pu_unet_monai.errors import UserError
+
 __all__ = ["ProductUnit"]
 
 POSITIVITY = ("softplus", "lower_bound")
@@ -71,11 +73,11 @@ class ProductUnit(nn.Module):
     ) -> None:
         super().__init__()
         if positivity not in POSITIVITY:
-            raise ValueError(f"positivity must be one of {', '.join(POSITIVITY)}, got {positivity!r}.")
+            raise UserError(f"positivity must be one of {', '.join(POSITIVITY)}, got {positivity!r}.")
         if log_clip is not None and log_clip <= 0:
-            raise ValueError(f"log_clip must be positive, or None for no clipping, got {log_clip}.")
+            raise UserError(f"log_clip must be positive, or None for no clipping, got {log_clip}.")
         if eps <= 0:
-            raise ValueError(f"eps must be positive, got {eps}.")
+            raise UserError(f"eps must be positive, got {eps}.")
         self.positivity = positivity
         self.log_clip = log_clip
         self.eps = eps
