@@ -39,7 +39,7 @@ class NeedsMultiple(nn.Module):
         x = inputs[0]
         if x.shape[2] % 4 or x.shape[3] % 4:
             raise ValueError(f"sizes must be multiples of 4, got {list(x.shape[2:])}.")
-        return self.conv(x) * (1 if float(x.sum()) < 1e9 else 2)
+        return self.conv(x) * (1 if x.sum().item() < 1e9 else 2)
 
 
 VALID = NetworkCase(
