@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _skipped(path: Path, images: list[Path]) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if entry not in images) if path.is_dir() else []
+    return sorted({entry.name for entry in path.iterdir()} - {image.name for image in images}) if path.is_dir() else []
 
 
 def _find_images(path: Path) -> list[Path]:

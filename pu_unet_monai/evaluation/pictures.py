@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from pu_unet_monai.files import atomic_path
 
-__all__ = ["NOTICE", "Example", "draw_curves", "draw_gallery", "overlay", "thumbnail"]
+__all__ = ["NOTICE", "Example", "draw_curves", "draw_gallery", "overlay"]
 
 NOTICE = "Research use only. Not a medical device."
 _PREDICTION = (255, 210, 0)
@@ -103,10 +102,3 @@ def draw_curves(rows: Sequence[Mapping[str, str]], path: Path, metric: str) -> N
         axis.grid(alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
-
-
-def thumbnail(array: NDArray, longest: int = 256) -> Image.Image:
-    """Shrink an image or a mask to at most ``longest`` pixels a side."""
-    image = Image.fromarray(array)
-    image.thumbnail((longest, longest), Image.Resampling.NEAREST if array.ndim == 2 else Image.Resampling.BILINEAR)
-    return image

@@ -171,10 +171,10 @@ class TrainingCheckpoint:
     def _restore_lr_scheduler(self, state: dict[str, Any]) -> None:
         """Restore where the schedule stands, but let the configuration say how long it is and where it starts."""
         scheduler = self.lr_scheduler
-        configured = {key: value for key, value in scheduler.state_dict().items() if key in ("t_total", "base_lrs")}
         if not isinstance(scheduler, LambdaLR):
             scheduler.load_state_dict(state)
             return
+        configured = {key: value for key, value in scheduler.state_dict().items() if key in ("t_total", "base_lrs")}
         scheduler.load_state_dict({**state, **configured})
         for group, base, rate in zip(self.optimizer.param_groups, scheduler.base_lrs, scheduler.get_lr(), strict=True):
             group["initial_lr"] = base

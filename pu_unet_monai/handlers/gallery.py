@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ignite.engine import Events
 from monai.engines import Evaluator
-from monai.utils import CommonKeys, ImageMetaKey, convert_to_numpy
+from monai.utils import CommonKeys, convert_to_numpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from pu_unet_monai.evaluation.pictures import Example, draw_gallery, thumbnail
+from pu_unet_monai.data.case_name import case_name
+from pu_unet_monai.evaluation.pictures import Example, draw_gallery
 
 __all__ = ["Gallery"]
 
@@ -48,7 +50,7 @@ class Gallery:
     def add(self, engine: Evaluator) -> None:
         """Keep small copies of the images of a batch."""
         for item, result in zip(engine.state.batch, engine.state.output, strict=True):
-            name = Path(item[CommonKeys.IMAGE].meta[ImageMetaKey.FILENAME_OR_OBJ]).stem
+            name = case_name(item[CommonKeys.IMAGE])
             truth, prediction = (_mask(result[key]) for key in (CommonKeys.LABEL, CommonKeys.PRED))
             # the image was resized to the network's grid; the masks have its own proportions
             image = Image.fromarray((255 * _rows_first(item[CommonKeys.IMAGE])).round().astype(np.uint8))
@@ -73,10 +75,13 @@ def _rows_first(tensor: Any) -> NDArray:
     return np.asarray(convert_to_numpy(tensor).T)
 
 
-def _mask(tensor: Any) -> Any:
-    return thumbnail(_rows_first(tensor)[..., 0] > 0)
+def _mask(tensor: Any) -> Image.Image:
+    """A mask in its own proportions, at most 256 pixels a side."""
+    mask = Image.fromarray(_rows_first(tensor)[..., 0] > 0)
+    mask.thumbnail((256, 256), Image.Resampling.NEAREST)
+    return mask
 
 
 def _with_score(example: Example, key: str, score: float) -> Example:
     shown = "no lesion" if np.isnan(score) else f"{key} {score:.3f}"
-    return Example(f"{example.title}: {shown}", example.image, example.truth, example.prediction)
+    return replace(example, title=f"{example.title}: {shown}")

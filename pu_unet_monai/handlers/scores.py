@@ -11,8 +11,9 @@ from pathlib import Path
 
 from ignite.engine import Events
 from monai.engines import Evaluator
-from monai.utils import CommonKeys, ImageMetaKey, string_list_all_gather
+from monai.utils import CommonKeys, string_list_all_gather
 
+from pu_unet_monai.data.case_name import case_name
 from pu_unet_monai.files import atomic_path
 
 __all__ = ["ScoresWriter"]
@@ -52,7 +53,7 @@ class ScoresWriter:
     def add(self, engine: Evaluator) -> None:
         """Note the names of the cases of a batch."""
         for item in engine.state.batch:
-            self._cases.append(Path(item[CommonKeys.IMAGE].meta[ImageMetaKey.FILENAME_OR_OBJ]).stem)
+            self._cases.append(case_name(item[CommonKeys.IMAGE]))
 
     def write(self, engine: Evaluator) -> None:
         """Write both files."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from monai.data import decollate_batch, list_data_collate
+from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.inferers import Inferer
 from monai.utils import CommonKeys
 
@@ -51,7 +51,7 @@ class TrainedBundle:
             ) from error
         load_weights(self.network, self.weights_file)
 
-    def predict(self, image: str | os.PathLike[str]) -> torch.Tensor:
+    def predict(self, image: str | os.PathLike[str]) -> MetaTensor:
         """Segment one image.
 
         Args:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import ImageMetaKey, convert_to_numpy
+from monai.utils import convert_to_numpy
 from PIL import Image
 
+from pu_unet_monai.data.case_name import case_name
 from pu_unet_monai.files import atomic_path
 
 __all__ = ["SaveMask", "SaveMaskd"]
@@ -29,11 +30,10 @@ class SaveMask(Transform):
     def __init__(self, output_dir: str | os.PathLike[str]) -> None:
         self.output_dir = Path(output_dir)
 
-    def __call__(self, mask: torch.Tensor) -> torch.Tensor:
+    def __call__(self, mask: MetaTensor) -> MetaTensor:
         """Save and return ``mask``, a MetaTensor (width, height) of 0 and 1 that knows the name of its image."""
-        stem = Path(mask.meta[ImageMetaKey.FILENAME_OR_OBJ]).stem  # type: ignore[attr-defined]
         pixels = convert_to_numpy(mask).T.astype(np.uint8) * 255
-        with atomic_path(self.output_dir / f"{stem}.png") as path:
+        with atomic_path(self.output_dir / f"{case_name(mask)}.png") as path:
             Image.fromarray(pixels).save(path)
         return mask
 
