@@ -23,23 +23,28 @@ class Case:
         labels: mask files, at least one; several are merged when they are loaded.
         kind: class of the image (``benign``), by which splits are stratified; None where a dataset has no classes.
         group: cases of one group stay in one split; None means that the case is alone.
+        further_images: files of the other channels, in order, where each channel has a file of its own.
+        channel_order: which channel of the file comes first, second and so on; None where they are in order.
     """
 
     image: Path
     labels: tuple[Path, ...]
     kind: str | None = None
     group: str | None = None
+    further_images: tuple[Path, ...] = ()
+    channel_order: tuple[int, ...] | None = None
 
 
-def count_groups(cases: Sequence[Case]) -> dict[str, int]:
+def count_groups(cases: Sequence[Case], unit: str = "images") -> dict[str, int]:
     """Return how many groups hold several images, and how many images these are.
 
     Args:
         cases: cases, of which those without a group are alone.
+        unit: what one case is called, in the plural.
     """
     sizes = Counter(case.group for case in cases if case.group is not None)
     several = [size for size in sizes.values() if size > 1]
-    return {"groups_of_several_images": len(several), "images_in_these_groups": sum(several)}
+    return {f"groups_of_several_{unit}": len(several), f"{unit}_in_these_groups": sum(several)}
 
 
 def require_folders(*folders: Path) -> None:

@@ -32,6 +32,8 @@ class Dataset:
         licence: licence as publicly stated.
         command: command that writes the datalist, without paths.
         bundle: bundle to train with; None where none fits.
+        unit: what one entry is called, in the plural.
+        label_numbering: what the values of the labels mean: ``binary``, ``decathlon`` or ``brats``.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Dataset:
     licence: str
     command: str
     bundle: str | None
+    unit: str = "images"
+    label_numbering: str = "binary"
 
 
 def with_options(dataset: Dataset, options: Sequence[str]) -> Dataset:
@@ -85,13 +89,13 @@ def write(output: Path, root: Path, dataset: Dataset, split: Split, seed: int, h
         "name": dataset.name,
         "description": dataset.description,
         "licence": dataset.licence,
-        "label_numbering": "binary",
+        "label_numbering": dataset.label_numbering,
         "provenance": {
             "command": dataset.command,
             "package_version": __version__,
             "seed": seed,
             "split": how,
-            "numbers": {"images": sum(map(len, split.values())), **numbers},
+            "numbers": {dataset.unit: sum(map(len, split.values())), **numbers},
         },
         **{name: [_entry(case, root) for case in cases] for name, cases in split.items()},
     }
@@ -108,8 +112,11 @@ def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split)
         dataset: what the dataset is.
         split: cases of each split of the first datalist.
     """
-    lines = [f"{name:<11}{len(cases):>6} images{_kinds(cases)}" for name, cases in split.items()]
-    lines += [_groups([case for cases in split.values() for case in cases]), _imbalance(split)]
+    lines = [f"{name:<11}{len(cases):>6} {dataset.unit}{_kinds(cases)}" for name, cases in split.items()]
+    lines += [
+        _groups([case for cases in split.values() for case in cases], dataset.unit),
+        _imbalance(split, dataset.unit),
+    ]
     lines += [f"wrote {output}" for output in outputs]
     lines += [
         "next:",
@@ -118,13 +125,13 @@ def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split)
     return "\n".join(line for line in lines if line)
 
 
-def _imbalance(split: Split) -> str:
-    """Say so when a group of many images has made the test or validation part far larger than the other."""
+def _imbalance(split: Split, unit: str) -> str:
+    """Say so when a group of many cases has made the test or validation part far larger than the other."""
     test, validation = len(split["test"]), len(split["validation"])
     if max(test, validation) <= 2 * min(test, validation) + 1:
         return ""
     return (
-        "notice: some groups are large, so that the parts are uneven; with --folds every image is tested once, "
+        f"notice: some groups are large, so that the parts are uneven; with --folds all {unit} are tested once, "
         "and fewer, smaller groups give an even split"
     )
 
@@ -137,11 +144,12 @@ def _training(dataset: Dataset) -> str:
 
 
 def _entry(case: Case, root: Path) -> dict[str, Any]:
-    labels = [label.relative_to(root).as_posix() for label in case.labels]
     entry: dict[str, Any] = {
-        "image": case.image.relative_to(root).as_posix(),
-        "label": labels if len(labels) > 1 else labels[0],
+        "image": _paths((case.image, *case.further_images), root),
+        "label": _paths(case.labels, root),
     }
+    if case.channel_order is not None:
+        entry["channel_order"] = list(case.channel_order)
     if case.kind is not None:
         entry["class"] = case.kind
     if case.group is not None:
@@ -149,14 +157,19 @@ def _entry(case: Case, root: Path) -> dict[str, Any]:
     return entry
 
 
+def _paths(paths: Sequence[Path], root: Path) -> str | list[str]:
+    relative = [path.relative_to(root).as_posix() for path in paths]
+    return relative if len(relative) > 1 else relative[0]
+
+
 def _kinds(cases: Sequence[Case]) -> str:
     counts = Counter(case.kind for case in cases if case.kind)
     return "".join(f", {number} {kind}" for kind, number in sorted(counts.items()))
 
 
-def _groups(cases: Sequence[Case]) -> str:
-    groups, images = count_groups(cases).values()
-    return f"{groups} groups of several images hold {images} of them" if groups else ""
+def _groups(cases: Sequence[Case], unit: str) -> str:
+    groups, members = count_groups(cases, unit).values()
+    return f"{groups} groups of several {unit} hold {members} of them" if groups else ""
 
 
 def _is_datalist(path: Path) -> bool:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from monai.data import MetaTensor
-from monai.transforms import LoadImage
-from nibabel.filebasedimages import ImageFileError
 from tqdm import tqdm
 
 from data_prep.cases import Case, raise_if_any
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.volumes import VOLUME_SUFFIXES, read_volume, same_grid
 
 __all__ = ["VOLUME_SUFFIXES", "check_volumes"]
-
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha")
-AFFINE_TOLERANCE = 1e-3
-"""In mm; headers store affines in single precision."""
 
 
 def check_volumes(cases: Sequence[Case], problems: Sequence[str] = ()) -> None:
@@ -32,27 +25,26 @@ def check_volumes(cases: Sequence[Case], problems: Sequence[str] = ()) -> None:
     Raises:
         UserError: naming all files that are unreadable, lie on different grids or hold more than 0 and 1.
     """
-    load = LoadImage(image_only=True)
-    found = [problem for case in tqdm(cases, desc="checking", unit="image") for problem in _problems_of(case, load)]
+    found = [problem for case in tqdm(cases, desc="checking", unit="image") for problem in _problems_of(case)]
     problems = [*problems, *found]
     raise_if_any(problems, "bad file(s)", "Add, repair or remove them and run the command again; nothing was written.")
 
 
-def _problems_of(case: Case, load: LoadImage) -> list[str]:
+def _problems_of(case: Case) -> list[str]:
     volumes: list[MetaTensor] = []
     problems: list[str] = []
     for path in (case.image, *case.labels):
         try:
-            volumes.append(_read(path, load))
+            volumes.append(read_volume(path))
         except UserError as error:
             problems.append(str(error))
     if problems:
         return problems
     image, label = volumes
     name = case.labels[0]
-    if label.ndim != 3 or image.shape[:3] != label.shape:
+    if len(label) != 1 or image.shape[1:] != label.shape[1:]:
         return [f"{name}: shape {_text(label)}, but the image {case.image.name} has {_text(image)}"]
-    if not np.allclose(image.affine, label.affine, atol=AFFINE_TOLERANCE):
+    if not same_grid(image, label):
         return [f"{name}: its affine differs from that of the image {case.image.name}; resample it to the image's grid"]
     values = np.unique(label.numpy())
     if not set(values.tolist()) <= {0.0, 1.0}:
@@ -61,15 +53,6 @@ def _problems_of(case: Case, load: LoadImage) -> list[str]:
     return []
 
 
-def _read(path: Path, load: LoadImage) -> MetaTensor:
-    try:
-        return load(path)
-    except (OSError, RuntimeError, ValueError, EOFError, ImageFileError, zlib.error) as error:
-        reason = str(error.__cause__ or error).strip().splitlines()
-        raise UserError(
-            f"{path}: cannot be read as a volume ({reason[-1] if reason else type(error).__name__})"
-        ) from error
-
-
 def _text(volume: MetaTensor) -> str:
-    return "x".join(map(str, volume.shape))
+    """Return the shape of a volume (C, x, y, z), without C where it is 1."""
+    return "x".join(map(str, volume.shape[1:] if len(volume) == 1 else volume.shape))

@@ -1,28 +1,29 @@
-"""Segment a folder of images with a trained bundle."""
+"""Segment images, or brain MRI volumes, with a trained bundle."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
+import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import monai
 import torch
-from monai.utils import convert_to_numpy
-from PIL import Image
 from tqdm import tqdm
 
 from pu_unet_monai import __version__
-from pu_unet_monai.data.datalist import is_image, list_images
 from pu_unet_monai.errors import UserError, find_user_error, first_cause, join_some
-from pu_unet_monai.evaluation.pictures import NOTICE, overlay
+from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path, make_folder
-from pu_unet_monai.images import read_rgb
 from pu_unet_monai.runtime.bundle import TrainedBundle
-from pu_unet_monai.transforms import SaveMask
+from pu_unet_monai.runtime.cases import Cases
+from pu_unet_monai.runtime.memory import peak_resident_bytes
+from pu_unet_monai.runtime.segment_image import find_images, segment_image
+from pu_unet_monai.runtime.segment_volume import find_volumes, segment_volume
 
 __all__ = ["add_arguments", "run"]
 
@@ -33,56 +34,70 @@ _INTERRUPTED = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--bundle", type=Path, required=True, help="folder of a bundle with weights")
-    parser.add_argument("--input", type=Path, required=True, help="an image, or a folder of images")
-    parser.add_argument("--output", type=Path, required=True, help="folder for masks, overlays and report.json")
+    parser.add_argument(
+        "--input",
+        type=Path,
+        required=True,
+        help="an image or a folder of them; for volumes a 4D file or a folder of cases (4D files, or four files each)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for masks, pictures and report.json")
     parser.add_argument("--device", help="such as cpu or cuda:0; by default a GPU if there is one")
+    parser.add_argument(
+        "--probabilities", action="store_true", help="volumes: also write <case>_prob.nii.gz, a channel a region"
+    )
+    parser.add_argument(
+        "--numbering", choices=["brats", "decathlon"], help="volumes: label numbers to write (default brats: 1, 2, 3)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="volumes: segment what does not look co-registered and skull-stripped too"
+    )
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="override a key of inference.json, as the training did: image_size=128, ckpt_dir=..., may be repeated",
+        help="override a key of inference.json: image_size=128, ckpt_dir=..., memory_budget=4GB; may be repeated",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment all images and write ``<stem>.png``, ``<stem>_overlay.png`` and ``report.json``.
+    """Segment all cases, write a mask or label map and a picture of each, and ``report.json``.
 
-    An image that fails does not stop the others.
+    A case that fails does not stop the others.
 
     Args:
         args: the parsed options.
 
     Returns:
-        The exit code: 0 if all images were segmented, 1 if some failed, 130 after Ctrl-C.
+        The exit code: 0 if all cases were segmented, 1 if some failed, 130 after Ctrl-C.
 
     Raises:
         UserError: if nothing can be done at all.
     """
-    images = _find_images(args.input)
-    if args.output.resolve() in {image.parent.resolve() for image in images}:
-        raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     bundle = TrainedBundle(args.bundle, _overrides(args))
+    segment = _segmenter(bundle, args)
+    cases: Cases = find_images(args.input) if bundle.spatial_dims == 2 else find_volumes(args.input)
+    if args.output.resolve() in {folder.resolve() for folder in cases.folders}:
+        raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     make_folder(args.output)
-    save = SaveMask(args.output)
-    done, failed = [], []
+    done, failed = [], [{"image": None, "error": problem} for problem in cases.problems]
     interrupted = False
-    for image in tqdm(images, desc="segmenting", unit="image", disable=None):
+    for name, case in tqdm(cases.found.items(), desc="segmenting", unit="case", disable=None):
+        started = time.perf_counter()
         try:
-            done.append(_segment(bundle, image, save))
+            done.append(segment(case) | {"seconds": round(time.perf_counter() - started, 3)})
         except KeyboardInterrupt:
             interrupted = True
             break
         except Exception as error:
             reason = str(find_user_error(error) or first_cause(error)).splitlines()[0]
-            failed.append({"image": image.name, "error": reason})
-    skipped = _skipped(args.input, images)
-    _write_report(args.output, bundle, {"cases": done, "failed": failed, "skipped": skipped})
-    if skipped:
-        print(f"skipped, as no images by their names: {join_some(skipped)}")
+            failed.append({"image": name, "error": reason})
+    _write_report(args.output, bundle, {"cases": done, "failed": failed, "skipped": cases.skipped})
+    if cases.skipped:
+        print(f"skipped, as no images by their names: {join_some(cases.skipped)}")
     for failure in failed:
-        print(f"failed: {failure['image']}: {failure['error']}")
-    print(f"{len(done)} of {len(images)} images segmented: {args.output}")
+        print("failed: " + ": ".join(filter(None, failure.values())))
+    print(f"{len(done)} of {len(cases.found) + len(cases.problems)} cases segmented: {args.output}")
     print(NOTICE)
     if interrupted:
         print("interrupted")
@@ -90,16 +105,12 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _skipped(path: Path, images: list[Path]) -> list[str]:
-    return sorted({entry.name for entry in path.iterdir()} - {image.name for image in images}) if path.is_dir() else []
-
-
-def _find_images(path: Path) -> list[Path]:
-    if path.is_file():
-        if not is_image(path):
-            raise UserError(f"--input {path}: not an image; expected a PNG or JPEG file, or a folder of them.")
-        return [path]
-    return [Path(item["image"]) for item in list_images(path)]
+def _segmenter(bundle: TrainedBundle, args: argparse.Namespace) -> Callable[[Any], dict[str, Any]]:
+    if args.probabilities and bundle.probabilities is None:
+        raise UserError(f"--probabilities: the bundle {bundle.folder} offers none; leave it out.")
+    if bundle.spatial_dims == 2:
+        return lambda image: segment_image(bundle, image, args.output)
+    return lambda case: segment_volume(bundle, case, args.output, args.probabilities)
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, Any]:
@@ -117,27 +128,11 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
             overrides["device"] = torch.zeros(1, device=args.device).device
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"--device {args.device}: not usable here ({str(error).splitlines()[0]}).") from error
+    if args.force:
+        overrides["force"] = True
+    if args.numbering:
+        overrides["numbering"] = args.numbering
     return overrides
-
-
-def _segment(bundle: TrainedBundle, image: Path, save: SaveMask) -> dict[str, Any]:
-    started = time.perf_counter()
-    prediction = bundle.predict(image)
-    seconds = time.perf_counter() - started
-    save(prediction)
-    mask = convert_to_numpy(prediction).T > 0
-    with atomic_path(save.output_dir / f"{image.stem}_overlay.png") as path:
-        Image.fromarray(overlay(np.asarray(read_rgb(image)), mask)).save(path)
-    return {
-        "case": image.stem,
-        "image": image.name,
-        "mask": f"{image.stem}.png",
-        "overlay": f"{image.stem}_overlay.png",
-        "width": mask.shape[1],
-        "height": mask.shape[0],
-        "foreground_share": round(float(mask.mean()), 6),
-        "seconds": round(seconds, 4),
-    }
 
 
 def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, list]) -> None:
@@ -146,10 +141,16 @@ def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, list])
         "bundle": bundle.folder.resolve().name,
         "bundle_version": bundle.metadata.get("version"),
         "package_version": __version__,
-        "torch_version": torch.__version__,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "monai": monai.__version__},
         "weights_sha256": hashlib.sha256(bundle.weights_file.read_bytes()).hexdigest(),
         "device": str(bundle.device),
+        "peak_memory_mb": round(_peak_bytes(bundle.device) / 1e6),
         **outcome,
     }
     with atomic_path(output / "report.json") as path:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _peak_bytes(device: torch.device) -> int:
+    """Most memory that was held since the start: on a GPU by tensors, else by the whole process."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from pu_unet_monai.data.datalist import list_images, load_datalist
+from pu_unet_monai.data.datalist import list_images, list_volumes, load_datalist
 from pu_unet_monai.data.dataset import ReproducibleDataset
+from pu_unet_monai.data.modalities import MODALITIES, modality_of
 from pu_unet_monai.data.readers import MaskReader, RGBReader
 from pu_unet_monai.data.sampler import EpochSampler
+from pu_unet_monai.data.two_stage_dataset import TwoStageDataset
+from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 
-__all__ = ["EpochSampler", "MaskReader", "RGBReader", "ReproducibleDataset", "list_images", "load_datalist"]
+__all__ = [
+    "MODALITIES",
+    "EpochSampler",
+    "MaskReader",
+    "RGBReader",
+    "ReproducibleDataset",
+    "TwoStageDataset",
+    "VolumeCase",
+    "find_volume_cases",
+    "list_images",
+    "list_volumes",
+    "load_datalist",
+    "modality_of",
+]

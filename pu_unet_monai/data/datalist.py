@@ -11,10 +11,11 @@ from typing import Any
 
 from monai.utils import ensure_tuple
 
+from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 from pu_unet_monai.errors import UserError, join_some
 from pu_unet_monai.images import IMAGE_SUFFIXES
 
-__all__ = ["is_image", "list_images", "load_datalist"]
+__all__ = ["image_of", "is_image", "list_images", "list_volumes", "load_datalist"]
 
 _SECTIONS = ("training", "validation", "test")
 _PATH_KEYS = ("image", "label")
@@ -35,14 +36,16 @@ def load_datalist(
         exclude_classes: entries whose ``class`` is one of these are left out (BUSI: ``["normal"]``).
 
     Returns:
-        Dictionaries with ``image`` and ``label`` (a path, or a list of paths), and whatever else the entry says.
+        Dictionaries with ``image`` and ``label`` (a path, or a list of paths), and whatever else the entry says; the
+        datalist's ``label_numbering`` as ``numbering`` with each, unless it is ``"binary"``.
 
     Raises:
         UserError: if the datalist or the folder is missing or of another form, a class does not exist, the section is
             empty, or paths of any
             section lead out of the folder or do not exist (all of them in one message).
     """
-    sections = _read_sections(Path(datalist_file), section)
+    content = _read_json(Path(datalist_file))
+    sections = _find_sections(content, section, datalist_file)
     folder = Path(dataset_dir)
     if not folder.is_dir():
         raise UserError(f"dataset_dir {folder}: no such folder; give the folder of the images with --dataset_dir DIR.")
@@ -56,7 +59,9 @@ def load_datalist(
     entries = [entry for entry in sections[section] if entry.get("class") not in excluded]
     if not entries:
         raise UserError(f'{datalist_file}: no entry under "{section}" (exclude_classes: {list(excluded)}).')
-    return [entry | {key: _with_folder(entry[key], folder) for key in _PATH_KEYS} for entry in entries]
+    numbering = content.get("label_numbering", "binary")
+    shared = {} if numbering == "binary" else {"numbering": numbering}
+    return [entry | shared | {key: _with_folder(entry[key], folder) for key in _PATH_KEYS} for entry in entries]
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
@@ -84,6 +89,30 @@ def list_images(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
     return [{"image": str(path)} for path in images]
 
 
+def list_volumes(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """List the brain MRI cases of a folder, sorted by name, as a dataset for inference.
+
+    Args:
+        folder: the folder, see :func:`~pu_unet_monai.data.volume_cases.find_volume_cases`.
+
+    Returns:
+        One ``{"image": path or the paths of FLAIR, T1w, T1gd, T2w}`` a case.
+
+    Raises:
+        UserError: naming all cases that are not whole, or if there is none.
+    """
+    cases, problems = find_volume_cases(Path(folder))
+    if problems:
+        raise UserError("; ".join(problems))
+    return [{"image": image_of(case)} for case in cases]
+
+
+def image_of(case: VolumeCase) -> str | list[str]:
+    """Return a case's files as a dataset's ``image``: one path, or one for each modality."""
+    paths = [str(path) for path in case.images]
+    return paths[0] if len(paths) == 1 else paths
+
+
 def is_image(path: Path) -> bool:
     """Tell whether a file's name is that of an image to segment, rather than of a result of ours."""
     result = "_seg" in path.stem or "_overlay" in path.stem
@@ -93,8 +122,8 @@ def is_image(path: Path) -> bool:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(
-            f"datalist_file {path}: no such file; write it with python -m data_prep.<kvasir, busi, isic2018 or folder> "
-            "and give it with --datalist_file FILE."
+            f"datalist_file {path}: no such file; write it with python -m data_prep.<kvasir, busi, isic2018, brats or "
+            "folder> and give it with --datalist_file FILE."
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -105,8 +134,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_sections(path: Path, wanted: str) -> dict[str, list[dict[str, Any]]]:
-    content = _read_json(path)
+def _find_sections(
+    content: dict[str, Any], wanted: str, path: str | os.PathLike[str]
+) -> dict[str, list[dict[str, Any]]]:
     sections = {name: content[name] for name in (*_SECTIONS, wanted) if name in content}
     wrong = [name for name, entries in sections.items() if not _is_section(entries)]
     if wrong or wanted not in sections:

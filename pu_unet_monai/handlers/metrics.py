@@ -9,7 +9,7 @@ from monai.utils import MetricReduction
 
 from pu_unet_monai import metrics
 
-__all__ = ["ImageLevelFalsePositiveRate", "ThresholdedJaccard"]
+__all__ = ["HausdorffDistance95", "ImageLevelFalsePositiveRate", "RegionConfusion", "ThresholdedJaccard"]
 
 
 class ThresholdedJaccard(IgniteMetricHandler):
@@ -51,4 +51,44 @@ class ImageLevelFalsePositiveRate(IgniteMetricHandler):
         save_details: bool = True,
     ) -> None:
         metric = metrics.ImageLevelFalsePositiveRate(reduction)
+        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
+
+
+class HausdorffDistance95(IgniteMetricHandler):
+    """Ignite handler of :class:`pu_unet_monai.metrics.HausdorffDistance95`.
+
+    Args:
+        reduction: see the metric. Defaults to ``"mean"``.
+        output_transform: picks ``(y_pred, y)`` from the engine's output, such as ``from_engine(["pred", "label"])``.
+        save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
+    """
+
+    def __init__(
+        self,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        output_transform: Callable = lambda x: x,
+        save_details: bool = True,
+    ) -> None:
+        metric = metrics.HausdorffDistance95(reduction)
+        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
+
+
+class RegionConfusion(IgniteMetricHandler):
+    """Ignite handler of :class:`pu_unet_monai.metrics.RegionConfusion`.
+
+    Args:
+        metric_name: see the metric.
+        reduction: see the metric. Defaults to ``"mean"``.
+        output_transform: picks ``(y_pred, y)`` from the engine's output, such as ``from_engine(["pred", "label"])``.
+        save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
+    """
+
+    def __init__(
+        self,
+        metric_name: str,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        output_transform: Callable = lambda x: x,
+        save_details: bool = True,
+    ) -> None:
+        metric = metrics.RegionConfusion(metric_name, reduction)
         super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)

@@ -7,13 +7,17 @@ import json
 import logging
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import ignite.distributed as idist
+import torch
 from ignite.engine import Events
 from monai.engines import Evaluator
-from monai.utils import CommonKeys, string_list_all_gather
+from monai.utils import CommonKeys, convert_to_tensor, string_list_all_gather
 
 from pu_unet_monai.data.case_name import case_name
+from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path
 
 __all__ = ["ScoresWriter"]
@@ -28,16 +32,23 @@ class ScoresWriter:
     (Dice where the truth is empty) is left blank and does not count in the mean. The mean of a metric without any
     score is null.
 
+    A metric of several channels has a column a channel: ``dice_0``, or ``dice_TC`` with ``channel_names``. With these,
+    ``empty`` in ``scores.json`` is the number of cases whose truth is empty, by channel.
+
     Args:
         output_dir: folder of the two files.
         split: what was evaluated, for the column ``split``.
         seed: seed of the training, for the column ``seed``.
+        channel_names: names of the channels that are scored, such as the regions. Defaults to none.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], split: str, seed: int) -> None:
+    def __init__(
+        self, output_dir: str | os.PathLike[str], split: str, seed: int, channel_names: Sequence[str] = ()
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.split = split
         self.seed = seed
+        self.channel_names = tuple(channel_names)
         self._cases: list[str] = []
 
     def attach(self, engine: Evaluator) -> None:
@@ -49,18 +60,27 @@ class ScoresWriter:
     def start(self, engine: Evaluator) -> None:
         """Begin an evaluation."""
         self._cases = []
+        self._empty = torch.zeros(len(self.channel_names), dtype=torch.int64)
 
     def add(self, engine: Evaluator) -> None:
-        """Note the names of the cases of a batch."""
-        for item in engine.state.batch:
-            self._cases.append(case_name(item[CommonKeys.IMAGE]))
+        """Note the names of the cases of a batch, and which of their channels are empty.
+
+        Raises:
+            UserError: if a label has another number of channels than there are names.
+        """
+        for item, result in zip(engine.state.batch, engine.state.output, strict=True):
+            name = case_name(item[CommonKeys.IMAGE])
+            self._cases.append(name)
+            if self.channel_names:
+                self._empty += self._find_empty(result[CommonKeys.LABEL], name)
 
     def write(self, engine: Evaluator) -> None:
         """Write both files."""
         cases = string_list_all_gather(self._cases)
+        empty = convert_to_tensor(idist.all_reduce(self._empty)).tolist() if self.channel_names else []
         if engine.state.rank != 0:
             return
-        columns = _columns(engine)
+        columns = self._columns(engine)
         rows = [
             {"case": case, "split": self.split, "seed": self.seed}
             | {name: "" if math.isnan(scores[i]) else f"{scores[i]:.6f}" for name, scores in columns.items()}
@@ -71,21 +91,35 @@ class ScoresWriter:
             writer.writeheader()
             writer.writerows(sorted(rows, key=lambda row: row["case"]))
         summary = {name: _mean(scores) for name, scores in columns.items()}
+        content = {"split": self.split, "seed": self.seed, "means": summary}
+        if self.channel_names:
+            content["empty"] = dict(zip(self.channel_names, empty, strict=True))
         with atomic_path(self.output_dir / "scores.json") as path:
-            path.write_text(json.dumps({"split": self.split, "seed": self.seed, "means": summary}, indent=2) + "\n")
+            path.write_text(json.dumps(content, indent=2) + "\n")
         for name, mean in summary.items():
             _log.info("%-24s %s", name, f"{mean['mean']:.4f}  ({mean['cases']} images)" if mean["cases"] else "-")
         _log.info("scores of %d cases of the %s split: %s", len(rows), self.split, self.output_dir / "scores.csv")
 
+    def _columns(self, engine: Evaluator) -> dict[str, list[float]]:
+        """Per-case scores by column; a metric of several channels gives a column a channel."""
+        columns: dict[str, list[float]] = {}
+        for name, details in engine.state.metric_details.items():
+            scores = details.flatten(1).T.tolist()
+            columns |= dict(zip(self._names(name, len(scores)), scores, strict=True))
+        return columns
 
-def _columns(engine: Evaluator) -> dict[str, list[float]]:
-    """Per-case scores by column; a metric of several channels gives a column a channel."""
-    columns: dict[str, list[float]] = {}
-    for name, details in engine.state.metric_details.items():
-        scores = details.flatten(1).T.tolist()
-        names = [name] if len(scores) == 1 else [f"{name}_{channel}" for channel in range(len(scores))]
-        columns |= dict(zip(names, scores, strict=True))
-    return columns
+    def _names(self, metric: str, channels: int) -> list[str]:
+        if channels == 1 and not self.channel_names:
+            return [metric]
+        return [f"{metric}_{name}" for name in self.channel_names or range(channels)]
+
+    def _find_empty(self, label: torch.Tensor, case: str) -> torch.Tensor:
+        """Return 1 for every channel of a label (C, *spatial) that is empty, else 0."""
+        if len(label) != len(self.channel_names):
+            raise UserError(
+                f"channel_names: {list(self.channel_names)}, but the label of {case} has {len(label)} channels."
+            )
+        return torch.tensor([int(not channel.any()) for channel in convert_to_tensor(label)])
 
 
 def _mean(scores: list[float]) -> dict[str, float | int | None]:

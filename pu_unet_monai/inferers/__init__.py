@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from pu_unet_monai.inferers.bfloat16 import CPUBFloat16Inferer
+from pu_unet_monai.inferers.foreground import ForegroundInferer
+from pu_unet_monai.inferers.overlap_tile import OverlapTileInferer
 
-__all__ = ["CPUBFloat16Inferer"]
+__all__ = ["CPUBFloat16Inferer", "ForegroundInferer", "OverlapTileInferer"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pu_unet_monai.metrics.false_positive_rate import ImageLevelFalsePositiveRate
+from pu_unet_monai.metrics.hausdorff import HausdorffDistance95
+from pu_unet_monai.metrics.region_confusion import RegionConfusion
 from pu_unet_monai.metrics.thresholded_jaccard import ThresholdedJaccard
 
-__all__ = ["ImageLevelFalsePositiveRate", "ThresholdedJaccard"]
+__all__ = ["HausdorffDistance95", "ImageLevelFalsePositiveRate", "RegionConfusion", "ThresholdedJaccard"]

@@ -23,6 +23,8 @@ __all__ = ["TrainedBundle"]
 class TrainedBundle:
     """The network, weights and transforms that a bundle's ``inference.json`` describes.
 
+    ``window`` of the metadata, the geometry that the weights were trained for, replaces the configuration's.
+
     Args:
         folder: the bundle, with ``configs/`` and ``models/``.
         overrides: configuration keys to set, such as ``{"image_size": 128, "device": torch.device("cpu")}``.
@@ -35,6 +37,8 @@ class TrainedBundle:
         self.folder = Path(folder)
         parser = _read_config(self.folder, overrides or {})
         self.metadata: dict[str, Any] = parser["_meta_"]
+        self.spatial_dims = len(self.metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
+        self.numbering: str | None = parser.get("numbering")
         try:
             self.device = torch.device(parser.get_parsed_content("device"))
             self.weights_file = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
@@ -42,6 +46,7 @@ class TrainedBundle:
             self.preprocessing: Callable = parser.get_parsed_content("preprocessing")
             self.inferer: Inferer = parser.get_parsed_content("inferer")
             self.postprocessing: Callable = parser.get_parsed_content("postprocessing")
+            self.probabilities: Callable | None = parser.get_parsed_content("probabilities", default=None)
         except Exception as error:
             if find_user_error(error):
                 raise
@@ -51,24 +56,30 @@ class TrainedBundle:
             ) from error
         load_weights(self.network, self.weights_file)
 
-    def predict(self, image: str | os.PathLike[str]) -> MetaTensor:
+    def predict(self, image: Any, probabilities: bool = False) -> dict[str, MetaTensor]:
         """Segment one image.
 
         Args:
-            image: the image file.
+            image: the image file, or the files of its channels.
+            probabilities: whether to return probabilities too, if the bundle offers them. Defaults to False.
 
         Returns:
-            What the bundle's postprocessing leaves under ``pred``: for images a mask (width, height) of 0 and 1 at
-            native size, that knows the name of its image.
+            What the bundle's postprocessing leaves: under ``pred`` for images a mask (width, height) of 0 and 1 at
+            native size, for volumes a label map (1, x, y, z) on the grid of the file; both know the name of their
+            image. Under ``probabilities``, if asked for, (C, x, y, z) on the grid of the file.
 
         Raises:
-            UserError: if the image cannot be read.
+            UserError: if the image cannot be read, or does not fit.
         """
-        data = self.preprocessing({CommonKeys.IMAGE: str(image)})
+        data = self.preprocessing({CommonKeys.IMAGE: image})
         batch = list_data_collate([data])
         with torch.no_grad():
-            batch[CommonKeys.PRED] = self.inferer(batch[CommonKeys.IMAGE].to(self.device), self.network)
-        return self.postprocessing(decollate_batch(batch)[0])[CommonKeys.PRED]
+            batch[CommonKeys.PRED] = self.inferer(batch[CommonKeys.IMAGE].to(self.device), self.network).cpu()
+        (item,) = decollate_batch(batch)
+        result = self.postprocessing(dict(item))
+        if probabilities and self.probabilities is not None:
+            result["probabilities"] = self.probabilities(item)[CommonKeys.PRED]
+        return result
 
 
 def _read_config(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
@@ -83,5 +94,7 @@ def _read_config(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     except (ValueError, TypeError) as error:
         raise UserError(f"--bundle {folder}: a configuration cannot be read ({error}).") from error
     check_keys(overrides, parser.get(), str(config_file))
-    parser.update({"bundle_root": str(folder), **overrides})
+    # the geometry that the weights were trained for is a fact about them, which their metadata tells
+    facts = {"window": parser["_meta_"]["window"]} if "window" in parser["_meta_"] else {}
+    parser.update({"bundle_root": str(folder), **facts, **overrides})
     return parser

@@ -2,8 +2,41 @@
 
 from __future__ import annotations
 
-from pu_unet_monai.transforms.check import CheckSameSized
+from pu_unet_monai.transforms.check import CheckSameGridd, CheckSameSized
+from pu_unet_monai.transforms.check_brain_mri import CheckBrainMRI, CheckBrainMRId
+from pu_unet_monai.transforms.composite_crop import CompositeCrop, CompositeCropd
 from pu_unet_monai.transforms.load import LoadMask, LoadMaskd, LoadRGB, LoadRGBd
+from pu_unet_monai.transforms.load_volume import LoadVolume, LoadVolumed
+from pu_unet_monai.transforms.minicubes import JoinMinicubes, JoinMinicubesd, SplitMinicubes, SplitMinicubesd
+from pu_unet_monai.transforms.nonzero import nonzero
+from pu_unet_monai.transforms.regions import LabelToRegions, LabelToRegionsd, RegionsToLabel, RegionsToLabeld
 from pu_unet_monai.transforms.save import SaveMask, SaveMaskd
+from pu_unet_monai.transforms.save_volume import SaveLabelMap, SaveLabelMapd
 
-__all__ = ["CheckSameSized", "LoadMask", "LoadMaskd", "LoadRGB", "LoadRGBd", "SaveMask", "SaveMaskd"]
+__all__ = [
+    "CheckBrainMRI",
+    "CheckBrainMRId",
+    "CheckSameGridd",
+    "CheckSameSized",
+    "CompositeCrop",
+    "CompositeCropd",
+    "JoinMinicubes",
+    "JoinMinicubesd",
+    "LabelToRegions",
+    "LabelToRegionsd",
+    "LoadMask",
+    "LoadMaskd",
+    "LoadRGB",
+    "LoadRGBd",
+    "LoadVolume",
+    "LoadVolumed",
+    "RegionsToLabel",
+    "RegionsToLabeld",
+    "SaveLabelMap",
+    "SaveLabelMapd",
+    "SaveMask",
+    "SaveMaskd",
+    "SplitMinicubes",
+    "SplitMinicubesd",
+    "nonzero",
+]

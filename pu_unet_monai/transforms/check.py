@@ -1,4 +1,4 @@
-"""Checks that a mask belongs to its image."""
+"""Checks that a label belongs to its image."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.volumes import grid_text, same_grid
 
-__all__ = ["CheckSameSized"]
+__all__ = ["CheckSameGridd", "CheckSameSized"]
 
 
 class CheckSameSized(MapTransform):
@@ -32,4 +33,21 @@ class CheckSameSized(MapTransform):
                 for key, size in sizes.items()
             )
             raise UserError(f"image and mask differ in size: {found}; export the mask again at the image's size.")
+        return d
+
+
+class CheckSameGridd(MapTransform):
+    """Refuse an item whose volumes (C, x, y, z) differ in shape or affine; otherwise change nothing.
+
+    Raises:
+        UserError: naming the files and their grids.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check the volumes of all keys."""
+        d = dict(data)
+        volumes = [d[key] for key in self.key_iterator(d)]
+        if not all(same_grid(volumes[0], volume) for volume in volumes[1:]):
+            found = ", ".join(f"{v.meta[ImageMetaKey.FILENAME_OR_OBJ]} has {grid_text(v)}" for v in volumes)
+            raise UserError(f"image and label lie on different grids: {found}; resample the label to the image's grid.")
         return d

@@ -69,7 +69,7 @@ def test_masks_overlays_and_report(bundle, images, tmp_path, capsys):
     assert report["bundle"] == "pu_unet_kvasir"
     assert report["weights_sha256"] == hashlib.sha256((bundle / "models" / "model.pt").read_bytes()).hexdigest()
     assert "Not a medical device" in report["notice"]
-    assert "3 of 3 images segmented" in capsys.readouterr().out
+    assert "3 of 3 cases segmented" in capsys.readouterr().out
 
 
 def test_mask_is_the_network_at_native_size(bundle, images, tmp_path):
@@ -101,7 +101,7 @@ def test_one_bad_image_does_not_stop_the_others(bundle, images, tmp_path, capsys
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [failure["image"] for failure in report["failed"]] == ["broken.jpg", "text.png"]
     printed = capsys.readouterr().out
-    assert "3 of 5 images segmented" in printed
+    assert "3 of 5 cases segmented" in printed
     assert "broken.jpg: not a readable image" in printed
 
 
@@ -157,8 +157,8 @@ def test_cause_of_a_failure_is_named(bundle, images, tmp_path, capsys):
 def test_ctrl_c_leaves_whole_files_and_a_report(bundle, images, tmp_path, capsys, monkeypatch):
     segment = TrainedBundle.predict
 
-    def interrupted(self: TrainedBundle, image: Path):
-        if image.name.startswith("wide"):
+    def interrupted(self: TrainedBundle, image: str):
+        if Path(image).name.startswith("wide"):
             raise KeyboardInterrupt
         return segment(self, image)
 

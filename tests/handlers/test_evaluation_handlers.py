@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from ignite.engine import State
+from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanDice, from_engine
+from monai.transforms import Orientation, SpatialCrop
 from PIL import Image
 
+from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation import pictures
-from pu_unet_monai.handlers import Gallery, ImageLevelFalsePositiveRate, ScoresWriter
+from pu_unet_monai.evaluation.grey import grey_levels
+from pu_unet_monai.handlers import (
+    Gallery,
+    HausdorffDistance95,
+    ImageLevelFalsePositiveRate,
+    RegionConfusion,
+    ScoresWriter,
+)
 
 PAIR = from_engine(["pred", "label"])
 
@@ -74,6 +85,63 @@ def test_mean_of_nothing_is_null(tmp_path):
     assert means["dice"] == {"mean": None, "cases": 0}
 
 
+def regions(name: str, prediction: list[list[int]], truth: list[list[int]]) -> dict[str, torch.Tensor]:
+    """A 2x2x1 volume of 1 x 1 x 3 mm with two regions; the network repeats the image."""
+    affine = torch.diag(torch.tensor([1.0, 1, 3, 1]))
+    image, label = (torch.tensor(rows, dtype=torch.uint8).reshape(2, 2, 2, 1) for rows in (prediction, truth))
+    meta = {"filename_or_obj": f"imagesTr/{name}.nii.gz"}
+    return {"image": MetaTensor(image, affine, meta), "label": MetaTensor(label, affine, dict(meta))}
+
+
+REGIONS = [
+    regions("a", [[1, 1, 0, 0], [0, 0, 0, 0]], [[1, 0, 0, 0], [0, 0, 0, 0]]),
+    regions("b", [[0, 1, 0, 0], [0, 0, 0, 0]], [[0, 1, 1, 0], [0, 0, 0, 1]]),
+]
+
+
+def evaluate_regions(handlers: list) -> None:
+    SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(Dataset(REGIONS), batch_size=2),
+        network=torch.nn.Identity(),
+        key_val_metric={"dice": MeanDice(output_transform=PAIR)},
+        additional_metrics={
+            "hd95": HausdorffDistance95(output_transform=PAIR),
+            "precision": RegionConfusion("precision", output_transform=PAIR),
+            "recall": RegionConfusion("recall", output_transform=PAIR),
+        },
+        val_handlers=handlers,
+    ).run()
+
+
+def test_scores_of_regions(tmp_path):
+    evaluate_regions([ScoresWriter(tmp_path, "test", seed=0, channel_names=["WT", "ET"])])
+    rows = {row.pop("case"): row for row in csv.DictReader((tmp_path / "scores.csv").open())}
+    known = {"split": "test", "seed": "0"}
+    scores_a = {"dice_WT": "0.666667", "hd95_WT": "0.950000", "precision_WT": "0.500000", "recall_WT": "1.000000"}
+    assert rows["a"] == known | scores_a | {"dice_ET": "", "hd95_ET": "", "precision_ET": "", "recall_ET": ""}
+    scores_b = {"dice_WT": "0.666667", "precision_WT": "1.000000", "recall_WT": "0.500000"}
+    missed = {"dice_ET": "0.000000", "hd95_ET": "", "precision_ET": "", "recall_ET": "0.000000"}
+    assert rows["b"] == known | scores_b | missed | {"hd95_WT": f"{0.95 * 2**0.5:.6f}"}
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["empty"] == {"WT": 0, "ET": 1}
+    assert content["means"]["dice_ET"] == {"mean": 0, "cases": 1}
+    assert content["means"]["hd95_ET"] == {"mean": None, "cases": 0}
+
+
+def test_channels_without_names_are_numbered(tmp_path):
+    evaluate_regions([ScoresWriter(tmp_path, "test", seed=0)])
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert list(content["means"])[:2] == ["dice_0", "dice_1"]
+    assert "empty" not in content
+
+
+@pytest.mark.parametrize("names", [["WT"], ["TC", "WT", "ET"]])
+def test_names_of_another_number_are_refused(tmp_path, names):
+    with pytest.raises(UserError, match=r"channel_names: \[.*\], but the label of a has 2 channels"):
+        evaluate_regions([ScoresWriter(tmp_path, "test", seed=0, channel_names=names)])
+
+
 def test_gallery_goes_from_worst_to_best_and_then_to_no_lesion(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("pu_unet_monai.handlers.gallery.draw_gallery", lambda *args: drawn.append(args))
@@ -106,3 +174,65 @@ def test_overlay_marks_the_outline_and_tints_the_inside():
     assert drawn[4, 4].tolist() == [50, 20, 0]
     assert drawn[0, 0].tolist() == [0, 0, 0]
     assert not image.any(), "the image itself is left as it was"
+
+
+def brain(name: str, truth_at: int | None, prediction_at: int | None, codes: str) -> list[MetaTensor]:
+    """Image, truth and prediction of 8x10x6 voxels in LPS, the image cropped, the masks turned to other axes.
+
+    The first channel of the image is 10 * x + y + .1 * z, with x, y, z counted from 1, and 0 outside the brain.
+    """
+    affine = torch.diag(torch.tensor([-1.0, -1, 2, 1]))
+    x, y, z = (a + 1 for a in torch.meshgrid(*map(torch.arange, (8, 10, 6)), indexing="ij"))
+    image = torch.stack([10.0 * x + y + 0.1 * z, *torch.randn(3, 8, 10, 6)])
+    image[:, :2] = 0
+    masks = torch.zeros(2, 3, 8, 10, 6, dtype=torch.uint8)
+    for mask, at in zip(masks, (truth_at, prediction_at), strict=True):
+        if at is not None:
+            mask[1, 3:6, 4:8, at] = 1
+            mask[1, 3, 4, :] = 1
+            mask[2, 6, 2, at] = 1
+    meta = {"filename_or_obj": f"imagesTr/{name}.nii.gz"}
+    cropped = SpatialCrop(roi_start=(1, 2, 1), roi_end=(8, 10, 6))(MetaTensor(image, affine, dict(meta)))
+    turn = Orientation(codes, labels=None)
+    return [cropped, *(turn(MetaTensor(mask, affine, dict(meta))) for mask in masks)]
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "SLA"])
+@pytest.mark.parametrize(("truth_at", "prediction_at", "shown"), [(4, 2, 4), (None, 2, 2), (None, None, 3)])
+def test_gallery_of_a_volume(tmp_path, monkeypatch, truth_at, prediction_at, shown, codes):
+    drawn = []
+    monkeypatch.setattr("pu_unet_monai.handlers.gallery.draw_gallery", lambda *args: drawn.extend(args[0]))
+    image, truth, prediction = brain("case_1", truth_at, prediction_at, codes)
+    gallery = Gallery(tmp_path / "gallery.png")
+    state = State(batch=[{"image": image}], output=[{"label": truth, "pred": prediction}], rank=0)
+    state.key_metric_name, state.metric_details = "dice", {"dice": torch.tensor([[0.2, 0.6, torch.nan]])}
+    engine = SimpleNamespace(state=state)
+    gallery.start(engine)
+    gallery.add(engine)
+    gallery.draw(engine)
+    (example,) = drawn
+    assert example.title == "case_1: dice 0.400", "the mean over the regions that have a score"
+    assert example.image.shape == (10, 8, 3)
+    assert example.truth.shape == example.prediction.shape == (10, 8)
+
+    expected = np.zeros((8, 10), bool)
+    if truth_at is not None:
+        expected[3:6, 4:8] = expected[6, 2] = True
+    assert np.array_equal(example.truth.T, expected), "the union of the regions, rows from anterior to posterior"
+    assert example.prediction[4, 3] == (prediction_at is not None)
+    assert example.prediction[7, 5] == (prediction_at == shown)
+
+    grey = example.image[..., 0].T.astype(float)
+    x, y = np.meshgrid(np.arange(1, 9), np.arange(1, 11), indexing="ij")
+    inside = (x > 2) & (y > 2)
+    assert not grey[~inside].any(), "what the crop left out is black"
+    assert np.corrcoef(grey[inside], (10 * x + y)[inside])[0, 1] > 0.99
+    assert grey[inside].min() >= 12
+    assert grey[inside].max() == 255
+
+
+def test_grey_levels_of_normalised_intensities():
+    grey = grey_levels(np.array([0, -2.0, 0.5, 3.0]))
+    assert grey.tolist() == pytest.approx([0, 0.05, 0.525, 1.0], abs=0.02)
+    assert grey_levels(np.zeros((2, 2))).tolist() == [[0, 0], [0, 0]]
+    assert grey_levels(np.array([0, 7.0]))[1] > 0, "one intensity alone is still no background"

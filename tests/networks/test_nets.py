@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from pu_unet_monai.networks.blocks import ProductUnit, ResidualBlock
-from pu_unet_monai.networks.nets import PUUNet
+from pu_unet_monai.networks.nets import PaddedUNet, PUUNet
 
-from .base_tester import NetworkCase, NetworkTester
+from .base_tester import Abilities, NetworkCase, NetworkTester
 
 # Counted by hand from the table in the design: 54,729 for the baseline, plus theta and biases.
 NARROW = {"channels": (8, 16, 32)}
+
+PLAIN = Abilities(checkpoint="the plain baseline of the reports, kept plain")
 
 CASES = [
     NetworkCase("pu_unet_none", PUUNet, NARROW | {"placement": "none"}, parameters=54_729),
@@ -31,6 +33,26 @@ CASES = [
         other_size=(20, 17, 22),
         in_channels=4,
         out_channels=3,
+    ),
+    NetworkCase(
+        "padded_unet",
+        PaddedUNet,
+        {"channels": (4, 8, 16), "bottleneck_convs": 1},
+        parameters=5_264,
+        in_channels=4,
+        out_channels=4,
+        abilities=PLAIN,
+    ),
+    NetworkCase(
+        "padded_unet_3d",
+        PaddedUNet,
+        {"spatial_dims": 3, "channels": (4, 8, 16), "out_channels": 3},
+        parameters=21_771,
+        size=(18, 20, 17),
+        other_size=(20, 17, 22),
+        in_channels=4,
+        out_channels=3,
+        abilities=PLAIN,
     ),
 ]
 
@@ -156,3 +178,37 @@ def test_padding_replicates_the_edge() -> None:
     with torch.no_grad():
         expected = network(x[:, :, rows][:, :, :, columns])[:, :, :13, :10]
         torch.testing.assert_close(network(x), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        ({"bottleneck_convs": 1}, 5_403_108),  # the brain report's
+        # As published with its weights:
+        ({"in_channels": 3, "out_channels": 1}, 7_763_041),
+    ],
+    ids=["brain report", "Buda et al."],
+)
+def test_parameters_of_the_padded_unet(options: dict[str, Any], parameters: int) -> None:
+    with torch.device("meta"):
+        network = PaddedUNet(**options)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spatial_dims": 1}, "spatial_dims must be 2 or 3, got 1"),
+        ({"channels": (8,)}, r"at least 2 resolutions, got \[8\]"),
+        ({"channels": (0, 8)}, r"got \[0, 8\]"),
+        ({"bottleneck_convs": 0}, "bottleneck_convs must be at least 1, got 0"),
+    ],
+)
+def test_invalid_options_of_the_padded_unet(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PaddedUNet(**({"channels": (4, 8)} | options))
+
+
+def test_padded_unet_takes_lists_as_json_has_them() -> None:
+    network = PaddedUNet(channels=[8, 16], norm=["GROUP", {"num_groups": 4}], act=["LEAKYRELU", {"inplace": True}])
+    assert network(torch.rand(2, 4, 8, 6)).shape == (2, 4, 8, 6)

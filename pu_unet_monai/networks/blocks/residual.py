@@ -73,4 +73,5 @@ class ResidualBlock(nn.Module):
 
     def _transform(self, x: torch.Tensor) -> torch.Tensor:
         y = self.act1(self.norm1(self.conv1(x)))
-        return self.act2(self.norm2(self.conv2(y)) + self.shortcut(x))
+        y = self.norm2(self.conv2(y))  # under the same name, so that inference frees the first half before the sum
+        return self.act2(y + self.shortcut(x))

@@ -1,0 +1,1 @@
+"""Paired measurements; each writes JSON and a table."""

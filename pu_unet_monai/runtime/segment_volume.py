@@ -1,0 +1,97 @@
+"""Segmenting brain MRI volumes with a trained bundle, one 4D file or four files a case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+from monai.utils import CommonKeys, convert_to_numpy
+
+from pu_unet_monai.data.case_name import case_name
+from pu_unet_monai.data.datalist import image_of
+from pu_unet_monai.data.label_numbering import REGIONS
+from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.evaluation.volume_pictures import draw_three_planes
+from pu_unet_monai.runtime.bundle import TrainedBundle
+from pu_unet_monai.runtime.cases import Cases
+from pu_unet_monai.transforms import LabelToRegions, SaveLabelMap
+from pu_unet_monai.volumes import VOLUME_SUFFIXES, write_volume
+
+__all__ = ["find_volumes", "segment_volume"]
+
+GRID = "pred_grid"
+"""Where the bundle's postprocessing leaves the label map on the network's grid, for the picture."""
+
+
+def find_volumes(path: Path) -> Cases[VolumeCase]:
+    """Find the cases of a folder, or the one that ``path`` belongs to.
+
+    Raises:
+        UserError: if there is none that could be segmented.
+    """
+    cases, problems = find_volume_cases(path)
+    if not cases:
+        raise UserError(f"--input {'; '.join(problems)}.")
+    folders = {image.parent for case in cases for image in case.images}
+    files = [entry.name for entry in path.iterdir() if entry.is_file()] if path.is_dir() else []
+    skipped = sorted(name for name in files if not name.lower().endswith(VOLUME_SUFFIXES))
+    return Cases({case.name: case for case in cases}, folders, problems, skipped)
+
+
+def segment_volume(bundle: TrainedBundle, case: VolumeCase, output: Path, probabilities: bool) -> dict[str, Any]:
+    """Segment one case and write ``<case>_seg.nii.gz``, ``<case>.png`` and, if wanted, ``<case>_prob.nii.gz``.
+
+    The segmentation comes last: where it is, all is there.
+
+    Args:
+        bundle: a bundle for volumes.
+        case: the files of the case.
+        output: folder to write to.
+        probabilities: whether to write the probabilities of the regions TC, WT and ET (float32, 4D).
+
+    Returns:
+        What the report says of the case.
+
+    Raises:
+        UserError: if the files cannot be read, or are not what the network expects.
+    """
+    result = bundle.predict(image_of(case), probabilities)
+    label_map: MetaTensor = result[CommonKeys.PRED]
+    name = case_name(label_map)
+    numbering = bundle.numbering or "brats"
+    forced = label_map.meta.get("forced") or []
+    voxels = convert_to_numpy(LabelToRegions(numbering)(label_map)).sum(axis=(1, 2, 3), dtype=np.int64)
+    millilitres = voxels * float(np.abs(np.linalg.det(label_map.affine[:3, :3]))) / 1000
+    volumes = {region: round(float(v), 3) for region, v in zip(REGIONS, millilitres, strict=True)}
+    _draw(result, numbering, output / f"{name}.png", name, volumes, forced)
+    files = {"segmentation": f"{name}_seg.nii.gz", "picture": f"{name}.png"}
+    if probabilities:
+        files["probabilities"] = f"{name}_prob.nii.gz"
+        description = f"probabilities of {', '.join(REGIONS)}; research use only"
+        write_volume(result["probabilities"], output / files["probabilities"], np.float32, description)
+    SaveLabelMap(output)(label_map)
+    return {
+        "case": name,
+        "images": [image.name for image in case.images],
+        **files,
+        "numbering": numbering,
+        "volumes_ml": volumes,
+        "empty_regions": [region for region, volume in volumes.items() if not volume],
+        "shape": list(label_map.shape[1:]),
+        "spacing_mm": [round(float(s), 4) for s in label_map.pixdim],
+        "forced": forced,
+    }
+
+
+def _draw(
+    result: dict[str, Any], numbering: str, path: Path, name: str, volumes: dict[str, float], forced: list[str]
+) -> None:
+    image, label_map = result[CommonKeys.IMAGE], result[GRID]
+    regions = convert_to_numpy(LabelToRegions(numbering)(label_map))
+    title = f"{name}: " + ", ".join(f"{region} {volumes[region]:.1f} mL" for region in ("WT", "TC", "ET"))
+    if forced:
+        title += "\nFORCED, the input is not what the network was trained on: " + "; ".join(forced)
+    draw_three_planes(convert_to_numpy(image), regions, tuple(label_map.pixdim.tolist()), path, title)

@@ -1,0 +1,98 @@
+"""Does a volume look like what the brain networks were trained on?"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import ImageMetaKey
+
+from pu_unet_monai.data.modalities import MODALITIES
+from pu_unet_monai.errors import UserError
+
+__all__ = ["CheckBrainMRI", "CheckBrainMRId"]
+
+_LEAST_ZERO_SHARE = 0.3
+_LARGEST_SPACING = 3.0
+_LEAST_OVERLAP = 0.5
+
+
+class CheckBrainMRI(Transform):
+    """Refuse a volume that is not a co-registered, skull-stripped brain of about 1 mm; otherwise change nothing.
+
+    Args:
+        force: whether such a volume passes all the same, with the reasons noted in ``meta["forced"]``. A modality
+            without any signal never passes. Defaults to False.
+    """
+
+    def __init__(self, force: bool = False) -> None:
+        self.force = force
+
+    def __call__(self, volume: MetaTensor) -> MetaTensor:
+        """Check ``volume``, (4, x, y, z): FLAIR, T1w, T1gd, T2w.
+
+        Raises:
+            UserError: naming all that is wrong and the step that is missing.
+        """
+        name = volume.meta[ImageMetaKey.FILENAME_OR_OBJ]
+        signal = volume.as_tensor() != 0
+        empty = [modality for modality, mask in zip(MODALITIES, signal, strict=True) if not mask.any()]
+        if empty:
+            raise UserError(f"{name}: all voxels of {', '.join(empty)} are zero; export the series again.")
+        reasons = [*_not_stripped(signal), *_not_overlapping(signal), *_too_coarse(volume)]
+        if reasons and not self.force:
+            raise UserError(f"{name}: {'; '.join(reasons)}. Mend it, or use --force for a result that is marked so.")
+        volume.meta["forced"] = [*volume.meta.get("forced", []), *reasons]
+        return volume
+
+
+def _not_stripped(signal: torch.Tensor) -> list[str]:
+    zeros = 1 - signal.any(dim=0).float().mean().item()
+    if zeros >= _LEAST_ZERO_SHARE:
+        return []
+    return [
+        f"only {zeros:.0%} of the voxels are zero, expected {_LEAST_ZERO_SHARE:.0%} or more: it does not look "
+        "skull-stripped (remove the skull, and set the background to 0)"
+    ]
+
+
+def _not_overlapping(signal: torch.Tensor) -> list[str]:
+    first = signal[0]
+    apart = []
+    for modality, mask in zip(MODALITIES[1:], signal[1:], strict=True):
+        overlap = 2 * (first & mask).sum().item() / (first.sum() + mask.sum()).item()
+        if overlap < _LEAST_OVERLAP:
+            apart.append(f"{modality} {overlap:.2f}")
+    if not apart:
+        return []
+    return [
+        f"the brains do not overlap (Dice with {MODALITIES[0]}: {', '.join(apart)}; expected {_LEAST_OVERLAP} or "
+        "more): co-register the modalities"
+    ]
+
+
+def _too_coarse(volume: MetaTensor) -> list[str]:
+    spacing = volume.pixdim.tolist()
+    if max(spacing) <= _LARGEST_SPACING:
+        return []
+    found = " x ".join(f"{s:.3g}" for s in spacing)
+    return [f"voxels of {found} mm, expected {_LARGEST_SPACING:g} mm or less: acquire or export thinner slices"]
+
+
+class CheckBrainMRId(MapTransform):
+    """Dictionary form of :class:`CheckBrainMRI`."""
+
+    def __init__(self, keys: KeysCollection, force: bool = False, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._check = CheckBrainMRI(force)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check the volumes of all keys."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self._check(d[key])
+        return d

@@ -1,0 +1,113 @@
+"""Loading the four modalities of a brain MRI, from one file or from four."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, PathLike
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, ResampleToMatch, Transform
+from monai.utils import ensure_tuple
+
+from pu_unet_monai.data.case_name import name_of_files
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.volumes import grid_text, read_volume, same_grid
+
+__all__ = ["LoadVolume", "LoadVolumed"]
+
+
+class LoadVolume(Transform):
+    """Load a volume of several channels: one file that holds all of them, or a file a channel.
+
+    Args:
+        channels: how many channels there must be. Defaults to 4.
+        dtype: type of the voxels; None keeps the file's. Defaults to float32.
+        force: whether files on different grids are resampled to the grid of the first, instead of refused; what was
+            done is noted in ``meta["forced"]``. Defaults to False.
+    """
+
+    def __init__(self, channels: int = 4, dtype: type | None = np.float32, force: bool = False) -> None:
+        self.channels = channels
+        self.dtype = dtype
+        self.force = force
+
+    def __call__(self, paths: PathLike | Sequence[PathLike], channel_order: Sequence[int] | None = None) -> MetaTensor:
+        """Load the volume.
+
+        Args:
+            paths: one file, or one for each channel, in the order of the channels.
+            channel_order: which channel of the file comes first, second and so on. Defaults to None: as in the file.
+
+        Returns:
+            (C, x, y, z) with affine and name of the (first) file.
+
+        Raises:
+            UserError: if a file cannot be read, the number of channels is wrong, or the grids differ.
+        """
+        files = list(ensure_tuple(paths))
+        volumes = [read_volume(path, self.dtype) for path in files]
+        found = sum(len(volume) for volume in volumes)
+        if found != self.channels or (len(volumes) > 1 and any(len(volume) != 1 for volume in volumes)):
+            raise UserError(
+                f"{_names(files)}: {found} channel(s), expected {self.channels}"
+                f"{' (FLAIR, T1w, T1gd, T2w)' if self.channels == 4 else ''}; give one 4D file or four 3D files."
+            )
+        volume = volumes[0] if len(volumes) == 1 else self._stack(volumes, files)
+        volume.meta["case"] = name_of_files(files)
+        return cast(MetaTensor, volume[list(channel_order)]) if channel_order is not None else volume
+
+    def _stack(self, volumes: list[MetaTensor], files: Sequence[PathLike]) -> MetaTensor:
+        first = volumes[0]
+        others = [i for i, volume in enumerate(volumes) if not same_grid(first, volume)]
+        forced = []
+        if others:
+            different = ", ".join(f"{Path(files[i]).name} has {grid_text(volumes[i])}" for i in others)
+            reason = f"modalities lie on different grids: {Path(files[0]).name} has {grid_text(first)}, {different}"
+            if not self.force:
+                raise UserError(f"{reason}; co-register and resample them to one grid, or use --force.")
+            forced.append(reason)
+            resample = ResampleToMatch(mode="bilinear", padding_mode="zeros")
+            for i in others:
+                volumes[i] = cast(MetaTensor, resample(volumes[i], first))
+        stacked = MetaTensor(torch.cat([volume.as_tensor() for volume in volumes]), meta=first.meta)
+        stacked.meta["forced"] = forced
+        return stacked
+
+
+def _names(files: Sequence[PathLike]) -> str:
+    return ", ".join(map(str, files))
+
+
+class LoadVolumed(MapTransform):
+    """Dictionary form of :class:`LoadVolume`; ``channel_order`` of the item, if any, orders the channels of its image.
+
+    Args:
+        keys: the keys to load.
+        channels: see :class:`LoadVolume`. Defaults to 4.
+        dtype: see :class:`LoadVolume`. Defaults to float32.
+        force: see :class:`LoadVolume`. Defaults to False.
+        allow_missing_keys: whether keys may be missing. Defaults to False.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        channels: int = 4,
+        dtype: type | None = np.float32,
+        force: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._load = LoadVolume(channels, dtype, force)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Load the volumes of all keys."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            order = d.get("channel_order") if self._load.channels > 1 else None
+            d[key] = self._load(d[key], order)
+        return d

@@ -1,0 +1,167 @@
+"""Reading and writing volumes (NIfTI, MHA, NRRD) with their geometry, and a clear word when they are damaged."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import nibabel
+import numpy as np
+import torch
+from monai.data import ITKReader, MetaTensor, NibabelReader
+from monai.data.utils import correct_nifti_header_if_necessary
+from monai.transforms import LoadImage
+from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, ensure_tuple
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.files import atomic_path
+
+__all__ = ["VOLUME_SUFFIXES", "grid_text", "is_nifti", "read_volume", "same_grid", "strip_suffix", "write_volume"]
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
+"""Endings of the file names that count as volumes."""
+
+AFFINE_TOLERANCE = 1e-3
+"""In mm; headers store affines in single precision."""
+
+_DAMAGED = (OSError, RuntimeError, ValueError, TypeError, EOFError, ImageFileError, HeaderDataError, zlib.error)
+
+
+_NIFTI2_HEADER = 540
+
+
+class _CheckedNibabelReader(NibabelReader):
+    """MONAI's reader that decompresses a file to its end: nibabel stops before the checksum and misses flipped bits."""
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        """Read one file."""
+        (path,) = ensure_tuple(data)
+        if not str(path).lower().endswith(".gz"):
+            return super().read(data, **kwargs)
+        self.filenames = (path,)
+        content = gzip.decompress(Path(path).read_bytes())
+        sizes = [int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")]
+        kind = nibabel.Nifti2Image if _NIFTI2_HEADER in sizes else nibabel.Nifti1Image
+        return correct_nifti_header_if_necessary(kind.from_bytes(content))
+
+
+def strip_suffix(path: str | os.PathLike[str]) -> str:
+    """Return a volume's file name without its ending, ``.nii.gz`` counting as one."""
+    name = Path(path).name
+    ending = next((suffix for suffix in VOLUME_SUFFIXES if name.lower().endswith(suffix)), Path(path).suffix)
+    return name[: len(name) - len(ending)]
+
+
+def is_nifti(path: str | os.PathLike[str]) -> bool:
+    """Tell by its name whether a file is NIfTI."""
+    return str(path).lower().endswith((".nii", ".nii.gz"))
+
+
+def read_volume(path: str | os.PathLike[str], dtype: type | None = None) -> MetaTensor:
+    """Read one file, channels first: (C, x, y, z) with the affine and the file's name.
+
+    Args:
+        path: NIfTI by nibabel, MHA or NRRD by ITK.
+        dtype: type of the voxels; None keeps the file's. Defaults to None.
+
+    Raises:
+        UserError: if the file is missing, damaged, no volume, has no valid affine, or holds values that are NaN or
+            infinite.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file.")
+    reader = _CheckedNibabelReader() if is_nifti(path) else ITKReader()
+    load = LoadImage(image_only=True, ensure_channel_first=True, dtype=dtype)
+    try:
+        volume = load(path, reader=reader)
+    except _DAMAGED as error:
+        reason = str(error.__cause__ or error).strip().splitlines()
+        raise UserError(
+            f"{path}: cannot be read as a volume ({reason[-1] if reason else type(error).__name__}); copy or convert "
+            "it again."
+        ) from error
+    if volume.ndim != 4:
+        raise UserError(
+            f"{path}: {volume.ndim - 1} dimensions, expected a volume of 3, or of 3 and channels; convert the series "
+            "into one volume."
+        )
+    affine = np.asarray(volume.affine)
+    if not np.isfinite(affine).all() or not np.linalg.det(affine):
+        raise UserError(f"{path}: its header has no valid affine; convert the series again.")
+    if volume.is_floating_point() and not torch.isfinite(volume).all():
+        raise UserError(
+            f"{path}: holds values that are NaN or infinite (is the scaling in its header right?); export it again, or "
+            "set them to 0."
+        )
+    return volume
+
+
+def same_grid(first: MetaTensor, second: MetaTensor) -> bool:
+    """Tell whether two volumes (C, x, y, z) have one shape and one affine."""
+    return first.shape[1:] == second.shape[1:] and np.allclose(first.affine, second.affine, atol=AFFINE_TOLERANCE)
+
+
+def grid_text(volume: MetaTensor) -> str:
+    """Describe the grid of a volume (C, x, y, z) for a message."""
+    size = "x".join(map(str, volume.shape[1:]))
+    spacing = " x ".join(f"{s:.4g}" for s in volume.pixdim.tolist())
+    origin = ", ".join(f"{o:.4g}" for o in volume.affine[:3, 3].tolist())
+    return f"{size} voxels of {spacing} mm from ({origin})"
+
+
+def write_volume(
+    volume: MetaTensor, path: str | os.PathLike[str], dtype: type, description: str, regions: Sequence[str] = ()
+) -> None:
+    """Write a volume in the native space of the file that it came from as NIfTI, whole or not at all.
+
+    The affine, both of NIfTI's transforms with their codes, and the units are copied from the source where that is a
+    NIfTI file, so that they are equal bit for bit.
+
+    Args:
+        volume: (C, x, y, z), inverted to the source's own grid; one channel is written as a 3D file.
+        path: the file to write, ``.nii.gz`` or ``.nii``.
+        dtype: type of the voxels, such as ``np.uint8``.
+        description: what the file is, at most 79 characters of it fit into the header.
+        regions: names of the channels, kept in the header's ``intent_name``. Defaults to ().
+
+    Raises:
+        UserError: if the volume does not have the shape of its source, or cannot be written.
+    """
+    source = volume.meta[ImageMetaKey.FILENAME_OR_OBJ]
+    voxels = convert_to_numpy(volume).astype(dtype, copy=False)
+    voxels = voxels[0] if len(voxels) == 1 else np.moveaxis(voxels, 0, -1)
+    expected = tuple(int(size) for size in np.asarray(volume.meta[MetaKeys.SPATIAL_SHAPE])[:3])
+    if voxels.shape[:3] != expected:
+        raise UserError(f"{path}: {voxels.shape[:3]} voxels, but its source {source} has {expected}.")
+    if is_nifti(source):
+        affine, header = _geometry(source)
+    else:
+        affine, header = np.asarray(volume.meta[MetaKeys.ORIGINAL_AFFINE], np.float64), nibabel.Nifti1Header()
+        header.set_sform(affine, 1)
+        header.set_qform(affine, 1)
+        header.set_xyzt_units("mm")
+    header.set_data_dtype(dtype)
+    header["descrip"] = description.encode()[:79]
+    header["intent_name"] = ",".join(regions).encode()[:15]
+    image = nibabel.Nifti1Image(voxels, None, header)
+    image.header.set_slope_inter(1, 0)
+    with atomic_path(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+def _geometry(source: str | os.PathLike[str]) -> tuple[np.ndarray, nibabel.Nifti1Header]:
+    """Return the affine of a NIfTI file and a header that holds its geometry and nothing else of it."""
+    image = cast(nibabel.Nifti1Image, nibabel.load(source))
+    header = nibabel.Nifti1Header()
+    for field in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"):
+        header[field] = image.header[field]
+    for field in ("qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units"):
+        header[field] = image.header[field]
+    header["pixdim"][:4] = image.header["pixdim"][:4]
+    return image.affine, header

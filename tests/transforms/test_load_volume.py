@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+
+from pu_unet_monai.data.case_name import case_name
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.transforms import CheckSameGridd, LoadVolume, LoadVolumed
+
+AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+VALUES = np.random.default_rng(0).integers(0, 2000, (4, 6, 7, 8)).astype(np.int16)
+
+
+@pytest.fixture
+def one_file(tmp_path):
+    path = tmp_path / "one" / "P1.nii.gz"
+    path.parent.mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.moveaxis(VALUES, 0, -1), AFFINE), path)
+    return str(path)
+
+
+@pytest.fixture
+def four_files(tmp_path):
+    paths = [tmp_path / f"P1_{name}.nii.gz" for name in MODALITIES]
+    for path, values in zip(paths, VALUES, strict=True):
+        nibabel.save(nibabel.Nifti1Image(values, AFFINE), path)
+    return [str(path) for path in paths]
+
+
+def test_one_file_and_four_files_are_the_same_volume(one_file, four_files):
+    first, second = LoadVolume()(one_file), LoadVolume()(four_files)
+    assert np.array_equal(first, VALUES)
+    assert np.array_equal(second, VALUES)
+    assert np.array_equal(first.affine, AFFINE)
+    assert np.array_equal(second.affine, AFFINE)
+    assert case_name(first) == case_name(second) == "P1"
+
+
+def test_channel_order_of_the_item(one_file):
+    item = LoadVolumed("image")({"image": one_file, "channel_order": [2, 0, 1, 3]})
+    assert np.array_equal(item["image"], VALUES[[2, 0, 1, 3]])
+    assert case_name(item["image"]) == "P1"
+
+
+def test_label_keeps_its_type_and_is_not_reordered(tmp_path):
+    labels = (VALUES[0] % 4).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "l.nii.gz")
+    load = LoadVolumed("label", channels=1, dtype=None)
+    item = load({"label": str(tmp_path / "l.nii.gz"), "channel_order": [1, 0, 2, 3]})
+    assert np.array_equal(item["label"][0], labels)
+    assert item["label"].numpy().dtype == np.uint8
+
+
+def test_three_channels(one_file, four_files, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.moveaxis(VALUES[:3], 0, -1), AFFINE), tmp_path / "three.nii.gz")
+    with pytest.raises(UserError, match=r"three.nii.gz: 3 channel\(s\), expected 4 \(FLAIR, T1w, T1gd, T2w\)"):
+        LoadVolume()(tmp_path / "three.nii.gz")
+    with pytest.raises(UserError, match=r"3 channel\(s\), expected 4"):
+        LoadVolume()(four_files[:3])
+    with pytest.raises(UserError, match=r"8 channel\(s\), expected 4"):
+        LoadVolume()([one_file, one_file])
+
+
+def test_different_grids_are_refused_or_forced(four_files):
+    moved = AFFINE.copy()
+    moved[2, 3] = 2.0  # the file's slice k lies where the others' slice k + 2 does
+    nibabel.save(nibabel.Nifti1Image(VALUES[3], moved), four_files[3])
+    with pytest.raises(UserError, match=r"P1_flair.nii.gz has 6x7x8 voxels.*P1_t2.nii.gz has .* or use --force"):
+        LoadVolume()(four_files)
+    forced = LoadVolume(force=True)(four_files)
+    assert np.array_equal(forced[:3], VALUES[:3])
+    assert np.allclose(forced[3, :, :, 2:], VALUES[3, :, :, :-2], atol=1e-2)
+    assert (forced[3, :, :, :2] == 0).all()
+    assert "different grids" in forced.meta["forced"][0]
+
+
+def test_label_on_another_grid(one_file, tmp_path):
+    moved = AFFINE.copy()
+    moved[0, 3] = 5
+    nibabel.save(nibabel.Nifti1Image(VALUES[0], moved), tmp_path / "l.nii.gz")
+    load = LoadVolumed("label", channels=1)
+    item = LoadVolumed("image")(load({"image": one_file, "label": str(tmp_path / "l.nii.gz")}))
+    with pytest.raises(UserError, match="image and label lie on different grids"):
+        CheckSameGridd(["image", "label"])(item)
