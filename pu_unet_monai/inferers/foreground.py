@@ -1,77 +1,79 @@
-"""The part of an image that holds something, in one pass where memory allows it."""
+"""Inference on the foreground alone: in one pass where that fits into memory, in tiles elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from monai.inferers import Inferer
+from monai.data import MetaTensor
+from monai.inferers import Inferer, SimpleInferer
 from monai.transforms.utils import generate_spatial_bounding_box
-from monai.utils import ensure_tuple_rep
+from monai.utils import convert_to_dst_type, fall_back_tuple
 from torch import nn
 
-from pu_unet_monai.errors import UserError
+from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.runtime.memory import (
+    DryRun,
     available_bytes,
+    dry_run,
     format_bytes,
     frugal_malloc,
     parse_bytes,
-    peak_live_bytes,
     resident_bytes,
 )
 from pu_unet_monai.transforms.nonzero import nonzero
 
-__all__ = ["ForegroundInferer", "Passage"]
+__all__ = ["ForegroundInferer"]
 
-_ALLOCATOR = 1.15
-"""Resident memory of a pass over its live tensors and workspaces, at most, as measured with ``frugal_malloc``."""
+_log = logging.getLogger(__name__)
 
+_Window = Literal["foreground"] | list[int]
 
-@dataclass(frozen=True)
-class Passage:
-    """How an image went through the network.
+_FIRST_PASS_BYTES = 64 * 1024 * 1024
+"""What a first pass on a CPU takes beside tensors: pages of the libraries' code, and the code that oneDNN generates."""
 
-    Args:
-        box: size of the foreground box.
-        one_pass: whether the network saw the box at once; else it went by the tiles of the inner inferer.
-        estimated_bytes: memory of one pass over the box; None if it was not asked for or could not be estimated.
-    """
-
-    box: tuple[int, ...]
-    one_pass: bool
-    estimated_bytes: int | None
+_KEPT_BY_MALLOC = 3
+"""Without ``frugal_malloc`` a process grows by up to 2.6 times the bytes of the tensors."""
 
 
 class ForegroundInferer(Inferer):
-    """Run a network on the box of voxels that are not 0, and fill the rest of its output.
+    """Run a network on the box of the foreground, the voxels where any channel is not 0; the rest is background.
 
-    The box goes through the network at once if ``one_pass`` and memory allow it, and through ``inferer`` (windows)
-    otherwise. GroupNorm and InstanceNorm see what the network sees: use ``one_pass`` with weights that were trained
-    on whole boxes.
+    The box is taken in one pass if that fits into the memory budget, and in the tiles of another inferer if not.
+    What a pass needs is counted by :func:`~pu_unet_monai.runtime.memory.dry_run`, with its workspace, in the
+    precision in force and without gradients; measured on CPU, that is 1.05 to 1.5 times what the process then grows
+    by. (Where three times as much is free, malloc is left to keep freed blocks, which may double the growth.) Tiles
+    it is too where it cannot be counted: the network is not a module, or does not take or return that size.
+
+    A network that normalises over its window (GroupNorm) gives other results for a box than for tiles: one pass is
+    for weights that were trained on boxes.
 
     Args:
-        inferer: inferer of the box where one pass is not wanted or does not fit.
-        memory_budget: bytes, or a text such as ``"2GB"``: what this process may hold in all (libraries and image
-            included), or allocate on a CUDA device. Defaults to None: what is free.
-        background: logit of what lies outside of the box, one number or one for each output channel. Defaults to -10.
-        one_pass: whether the box may go through the network at once. Defaults to True.
+        inferer: what runs the tiles, with a ``roi_size`` and a ``sw_batch_size``, such as MONAI's
+            ``SlidingWindowInferer``. An inferer without them gets the box as a whole.
+        memory_budget: bytes, or a text such as ``"2GB"``, that the process may hold in all (CPU: resident memory,
+            with libraries and the volume) or have allocated (CUDA). Defaults to None, what is free now.
+        background: the output (logit) outside the box, or one per channel. Defaults to -10.
+        one_pass: whether one pass is allowed. Defaults to True.
 
     Attributes:
-        last: how the last image went through the network, a :class:`Passage`; None before the first, or if it was
-            empty.
+        last: how the last image was run, for a report, None if it has no foreground: ``box`` (per axis, the first
+            voxels of the foreground, and the first behind it), ``window`` (``"foreground"`` or the size of the
+            tiles) and ``estimated_bytes`` (None if they could not be counted).
 
     Raises:
-        UserError: if the budget is no amount of memory.
+        UserError: if the budget cannot be read.
     """
 
     def __init__(
         self,
         inferer: Inferer,
         memory_budget: int | float | str | None = None,
-        background: Sequence[float] | float = -10.0,
+        background: float | Sequence[float] = -10.0,
         one_pass: bool = True,
     ) -> None:
         super().__init__()
@@ -79,91 +81,123 @@ class ForegroundInferer(Inferer):
         self.memory_budget = None if memory_budget is None else parse_bytes(memory_budget)
         self.background = background
         self.one_pass = one_pass
-        self.last: Passage | None = None
-        self._estimates: dict[tuple, int | None] = {}
+        self.last: dict[str, Any] | None = None
+        self._dry_runs: weakref.WeakKeyDictionary[nn.Module, dict[Any, DryRun | None]] = weakref.WeakKeyDictionary()
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Return the network's output for ``inputs`` (B, C, *spatial): (B, C', *spatial).
+        """Return the network's output for images (B, C, *spatial), each cropped to its own box: (B, K, *spatial).
+
+        Args:
+            inputs: the images, of any size that the network or the tiles take.
+            network: the network; it is not run on images without foreground.
+            args: further arguments of the network.
+            kwargs: further arguments of the network.
 
         Raises:
-            UserError: if not even one tile fits into ``memory_budget``.
+            UserError: if not even a tile fits into the budget, or the backgrounds do not fit the output's channels.
         """
-        images = inputs.as_subclass(torch.Tensor)
+        images = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         output: torch.Tensor | None = None
-        empty = []
-        for index, image in enumerate(images):
-            start, end = generate_spatial_bounding_box(image, nonzero)
-            if not all(last > first for first, last in zip(start, end, strict=True)):
-                empty.append(index)
+        for item in range(len(images)):
+            start, end = generate_spatial_bounding_box(images[item], nonzero)
+            if not any(end):
+                self.last = None
                 continue
-            box = tuple(slice(first, last) for first, last in zip(start, end, strict=True))
-            logits = self._run(image[(None, slice(None), *box)], network, *args, **kwargs)
+            box = (slice(item, item + 1), slice(None), *(slice(s, e) for s, e in zip(start, end, strict=True)))
+            window, needed = self._choose(images[box], network)
+            self.last = {"box": [start, end], "window": window, "estimated_bytes": needed}
+            with self._malloc(images.device, needed):
+                inferer = SimpleInferer() if window == "foreground" else self.inferer
+                part = inferer(images[box], network, *args, **kwargs)
             if output is None:
-                output = self._filled(len(images), logits, images.shape[2:])
-            output[(index, slice(None), *box)] = logits[0]
+                output = self._background(images, part.shape[1], part.dtype, part.device)
+            output[box] = part
         if output is None:
-            return self._of_nothing(images, network, *args, **kwargs)
-        return output
+            output = self._background(images, *self._output_of(images, network, *args, **kwargs), images.device)
+        return convert_to_dst_type(output, inputs, dtype=output.dtype, device=output.device)[0]
 
-    def _run(self, box: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
-        estimate = self._estimate(network, box, box.shape) if self.one_pass else None
-        fits = estimate is not None and estimate <= self._free_bytes(box.device)
-        self.last = Passage(tuple(box.shape[2:]), fits, estimate)
-        if fits:
-            with frugal_malloc():
-                return network(box, *args, **kwargs)
-        if self.memory_budget is None:
-            return self.inferer(box, network, *args, **kwargs)
-        self._check_tile(network, box)
-        with frugal_malloc():
-            return self.inferer(box, network, *args, **kwargs)
-
-    def _check_tile(self, network: Callable[..., torch.Tensor], box: torch.Tensor) -> None:
-        """Raise if the budget is too small for one step of the inner inferer."""
-        roi_size = getattr(self.inferer, "roi_size", None)
-        if roi_size is None:
-            return
-        tile = ensure_tuple_rep(roi_size, box.ndim - 2)
-        needed = self._estimate(network, box, (getattr(self.inferer, "sw_batch_size", 1), box.shape[1], *tile))
+    def _choose(self, box: torch.Tensor, network: Callable[..., torch.Tensor]) -> tuple[_Window, int | None]:
+        """Return what window to run a box (1, C, *spatial) with, and the bytes needed if they can be counted."""
         free = self._free_bytes(box.device)
-        if needed is not None and needed > free:
-            held = self.memory_budget - free if self.memory_budget is not None else 0
+        around = _FIRST_PASS_BYTES if box.device.type == "cpu" else 0
+        if self.one_pass:
+            whole = self._dry_run(network, box, tuple(box.shape))
+            fits = whole is not None and whole.peak_bytes + around <= free
+            if whole is not None and fits and whole.output_size[2:] == box.shape[2:]:
+                return "foreground", whole.peak_bytes + around
+        tile = self._tile_size(box)
+        one = self._dry_run(network, box, tile)
+        if one is None:
+            return list(tile[2:]), None
+        # beside the windows, an inferer holds the padded box, its output, and weights or a copy of the output
+        channels = box.shape[1] + 2 * one.output_size[1] + 1
+        needed = one.peak_bytes + around + channels * box[0, 0].numel() * box.element_size()
+        if self.memory_budget is not None and needed > free:
+            held = self.memory_budget - free
             raise UserError(
-                f"memory_budget {format_bytes(self.memory_budget or 0)}: a tile of {'x'.join(map(str, tile))} needs "
-                f"{format_bytes(needed)} beside the {format_bytes(held)} that are held already; raise memory_budget "
-                f"to {format_bytes(1.05 * (held + needed))}, or choose a smaller roi_size."
+                f"memory_budget {format_bytes(self.memory_budget)} is too small: {format_bytes(held)} are held already "
+                f"and tiles of {'x'.join(map(str, tile[2:]))} need {format_bytes(needed)}; choose a smaller roi_size, "
+                f"or a memory_budget of at least {format_bytes(held + needed)}."
             )
+        return list(tile[2:]), needed
+
+    def _malloc(self, device: torch.device, needed: int | None) -> contextlib.AbstractContextManager[None]:
+        """Return the context to run in: where memory is not short, saving it would only cost time."""
+        if device.type != "cpu" or needed is None or _KEPT_BY_MALLOC * needed <= self._free_bytes(device):
+            return contextlib.nullcontext()
+        return frugal_malloc()
+
+    def _tile_size(self, image: torch.Tensor) -> tuple[int, ...]:
+        """Return the size (N, C, *spatial) of what the tiling inferer gives to the network."""
+        roi_size = fall_back_tuple(getattr(self.inferer, "roi_size", None), image.shape[2:])
+        return getattr(self.inferer, "sw_batch_size", 1), image.shape[1], *roi_size
+
+    def _dry_run(
+        self, network: Callable[..., torch.Tensor], image: torch.Tensor, size: tuple[int, ...]
+    ) -> DryRun | None:
+        """Count what the network needs for an input of a size, once per size; None if that is not possible."""
+        if not isinstance(network, nn.Module):
+            return None
+        device_type = image.device.type
+        dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
+        known = self._dry_runs.setdefault(network, {})
+        key = (size, device_type, dtype)
+        if key not in known:
+            try:
+                known[key] = dry_run(network, size, device_type, dtype, workspace=True)
+            except Exception as error:  # whatever the network raises for that size, or fake tensors for the network
+                _log.warning("the memory for an input of %s cannot be estimated (%s)", size, first_cause(error))
+                known[key] = None
+        return known[key]
 
     def _free_bytes(self, device: torch.device) -> int:
+        """Return how much may still be taken."""
         if self.memory_budget is None:
             return available_bytes(device)
         held = torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
         return self.memory_budget - held
 
-    def _estimate(self, network: Callable[..., torch.Tensor], like: torch.Tensor, size: Sequence[int]) -> int | None:
-        """Estimate the memory of a pass over an input of ``size``; None where that cannot be done."""
-        device_type = like.device.type
-        dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
-        key = (id(network), tuple(size), device_type, dtype)
-        if key not in self._estimates:
-            self._estimates[key] = None
-            if isinstance(network, nn.Module):
-                with contextlib.suppress(Exception):  # not every network runs on fake tensors
-                    live = peak_live_bytes(network, size, device_type, dtype, workspace=device_type == "cpu")
-                    self._estimates[key] = int(_ALLOCATOR * live)
-        return self._estimates[key]
-
-    def _filled(self, count: int, like: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        channels = like.shape[1]
-        values = like.new_tensor(ensure_tuple_rep(self.background, channels))
-        return values.view(1, channels, *[1] * len(size)).repeat(count, 1, *size)
-
-    def _of_nothing(
-        self, images: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    def _background(
+        self, images: torch.Tensor, channels: int, dtype: torch.dtype, device: torch.device
     ) -> torch.Tensor:
-        """Return background for images without foreground; a small input tells the number of channels."""
-        self.last = None
-        probe = network(images[(slice(0, 1), slice(None), *[slice(0, 32)] * (images.ndim - 2))], *args, **kwargs)
-        return self._filled(len(images), probe, images.shape[2:])
+        """Return an output for all images that is background throughout."""
+        background = torch.as_tensor(self.background, dtype=dtype, device=device).flatten()
+        if len(background) not in (1, channels):
+            raise UserError(
+                f"background must be one number, or one for each of {channels} channels, got {self.background}."
+            )
+        output = torch.empty((len(images), channels, *images.shape[2:]), dtype=dtype, device=device)
+        return output.copy_(background.view(-1, *[1] * (images.ndim - 2)))
+
+    def _output_of(
+        self, images: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> tuple[int, torch.dtype]:
+        """Return the channels and the type of the output, without running the network if it can be run dry."""
+        known = self._dry_run(network, images, self._tile_size(images))
+        if known is not None:
+            return known.output_size[1], known.output_dtype
+        voxel = images[(slice(1), slice(None), *[slice(1)] * (images.ndim - 2))]
+        output = self.inferer(voxel, network, *args, **kwargs)
+        return output.shape[1], output.dtype

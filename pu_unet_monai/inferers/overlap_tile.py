@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -59,12 +59,12 @@ class OverlapTileInferer(Inferer):
             raise UserError(f"padding_mode must be one of {', '.join(PADDING_MODES)}, got {padding_mode!r}.")
         if sw_batch_size < 1:
             raise UserError(f"sw_batch_size must be at least 1, got {sw_batch_size}.")
-        self.roi_size = ensure_tuple(roi_size)
-        self.margin = ensure_tuple(margin)
+        self.roi_size = roi_size
+        self.margin = margin
         self.padding_mode = padding_mode
         self.sw_batch_size = sw_batch_size
         self.progress = progress
-        self._window_and_margin(max(len(self.roi_size), len(self.margin)))
+        self._window_and_margin(max(len(ensure_tuple(roi_size)), len(ensure_tuple(margin))))
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
@@ -108,25 +108,31 @@ class OverlapTileInferer(Inferer):
 
     def _window_and_margin(self, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return both per axis."""
-        if any(len(given) not in (1, axes) for given in (self.roi_size, self.margin)):
+        window, margin = ensure_tuple(self.roi_size), ensure_tuple(self.margin)
+        if any(len(given) not in (1, axes) for given in (window, margin)):
             raise UserError(
-                f"roi_size {list(self.roi_size)} and margin {list(self.margin)} must each be one number, or one for "
-                f"each of {axes} axes."
+                f"roi_size {self.roi_size} and margin {self.margin} must each be one number, or one for each of "
+                f"{axes} axes."
             )
-        window = self.roi_size * axes if len(self.roi_size) == 1 else self.roi_size
-        margin = self.margin * axes if len(self.margin) == 1 else self.margin
+        window = window * axes if len(window) == 1 else window
+        margin = margin * axes if len(margin) == 1 else margin
         if min(margin) < 0 or any(w <= 2 * m for w, m in zip(window, margin, strict=True)):
             raise UserError(
-                f"margin {list(self.margin)} on both sides leaves nothing of roi_size {list(self.roi_size)}, or is "
-                "negative: choose a margin from 0 to less than half the roi_size."
+                f"margin {self.margin} must be 0 or more, and on both sides leave something of roi_size "
+                f"{self.roi_size}: choose a smaller margin or a larger roi_size."
             )
         return window, margin
+
+
+def _spatial(sides: Iterable[slice]) -> tuple[slice, ...]:
+    """Index the spatial axes of (B, C, *spatial)."""
+    return slice(None), slice(None), *sides
 
 
 def _cut_with_zeros(image: torch.Tensor, start: Sequence[int], window: Sequence[int]) -> torch.Tensor:
     """Cut a window out of an image (1, C, *spatial); what lies outside is 0."""
     spans = [(first, first + length) for first, length in zip(start, window, strict=True)]
-    inside = image[(..., *(slice(max(first, 0), end) for first, end in spans))]
+    inside = image[_spatial(slice(max(first, 0), end) for first, end in spans)]
     outside = [(max(-first, 0), max(end - s, 0)) for (first, end), s in zip(spans, image.shape[2:], strict=True)]
     return pad(inside, list(itertools.chain(*reversed(outside))))  # F.pad counts from the last axis
 
@@ -135,11 +141,11 @@ def _cut_mirrored(image: torch.Tensor, start: Sequence[int], window: Sequence[in
     """Cut a window out of an image (1, C, *spatial); what lies outside is mirrored at the edge voxels."""
     axes = zip(start, window, image.shape[2:], strict=True)
     sources = [[_mirrored(place, size) for place in range(first, first + length)] for first, length, size in axes]
-    image = image[(..., *(slice(min(source), max(source) + 1) for source in sources))]
-    for axis, source in enumerate(sources, start=2):
-        if len(source) > image.shape[axis]:
-            places = torch.tensor(source, device=image.device) - min(source)
-            image = image.index_select(axis, places)
+    inside = [range(min(source), max(source) + 1) for source in sources]
+    image = image[_spatial(slice(there.start, there.stop) for there in inside)]
+    for axis, (source, there) in enumerate(zip(sources, inside, strict=True), start=2):
+        if source != list(there):
+            image = image.index_select(axis, torch.tensor(source, device=image.device) - there.start)
     return image
 
 
@@ -160,7 +166,7 @@ def _cores(output: torch.Tensor, window: Sequence[int], margin: Sequence[int]) -
             f"the network made {list(output.shape[2:])} of a window of roi_size {list(window)}, but with margin "
             f"{list(margin)} that must be {core}, or the whole window: set margin to what it lacks on each side."
         )
-    return output[(..., *(slice(m, m + c) for m, c in zip(margin, core, strict=True)))]
+    return output[_spatial(slice(m, m + c) for m, c in zip(margin, core, strict=True))]
 
 
 def _put(output: torch.Tensor, start: Sequence[int], core: torch.Tensor) -> None:

@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import torch
@@ -24,8 +24,10 @@ from torch.utils._pytree import tree_iter, tree_map_only
 from pu_unet_monai.errors import UserError
 
 __all__ = [
+    "DryRun",
     "LiveBytes",
     "available_bytes",
+    "dry_run",
     "format_bytes",
     "frugal_malloc",
     "parse_bytes",
@@ -35,30 +37,49 @@ __all__ = [
 ]
 
 
+class DryRun(NamedTuple):
+    """What a network would do."""
+
+    peak_bytes: int
+    """Most bytes of tensors that live at once."""
+    output_size: tuple[int, ...]
+    output_dtype: torch.dtype
+
+
 def peak_live_bytes(
     network: nn.Module,
     input_size: Sequence[int],
     device_type: str = "cpu",
     dtype: torch.dtype | None = None,
     backward: bool = False,
-    workspace: bool = False,
 ) -> int:
-    """Count the most bytes of tensors that live at once while ``network`` runs, without running anything.
+    """Count the most bytes of tensors that live at once while ``network`` runs, see :func:`dry_run`."""
+    return dry_run(network, input_size, device_type, dtype, backward).peak_bytes
 
-    The network is run on fake tensors, which have a size and no memory. Counted are its input, all activations,
-    what is kept for the backward pass, the gradients of activations and of parameters, and the output. Not counted
-    are parameters, buffers and the state of an optimiser; what the allocator rounds up or holds free; and, without
-    ``workspace``, what kernels allocate for themselves. A loss of one number stands for the real one:
-    ``output.float().sum()``.
+
+def dry_run(
+    network: nn.Module,
+    input_size: Sequence[int],
+    device_type: str = "cpu",
+    dtype: torch.dtype | None = None,
+    backward: bool = False,
+    workspace: bool = False,
+) -> DryRun:
+    """Run ``network`` on fake tensors, which have a size and no memory, and count their bytes.
+
+    Counted are the input, all activations, what is kept for the backward pass, the gradients of activations and of
+    parameters, and the output: exactly the tensors of a real run in float32 on a CPU, and under autocast up to
+    5 % more. Not counted are parameters, buffers and the state of an optimiser; what the allocator rounds up or
+    holds free; and, without ``workspace``, what kernels allocate for themselves. A loss of one number stands for
+    the real one: ``output.float().sum()``.
 
     Args:
         network: network that takes and returns one tensor; it stays as it is.
         input_size: size of its float32 input, (B, C, *spatial).
-        device_type: ``"cpu"`` or ``"cuda"``, whose rules of autocast apply. Neither has to be there.
+        device_type: ``"cpu"`` or ``"cuda"``, whose rules of autocast apply. No such device has to be there.
             Defaults to ``"cpu"``.
         dtype: the precision of autocast; None or float32 for none. Defaults to None.
-        backward: whether to count a forward and a backward pass, instead of a forward pass without gradients.
-            Defaults to False.
+        backward: whether to run forward and backward, instead of forward without gradients. Defaults to False.
         workspace: whether to count what a forward convolution allocates beside its output, see
             :class:`LiveBytes`. Defaults to False.
     """
@@ -70,7 +91,7 @@ def peak_live_bytes(
             output = fake_network(image)
             if backward:
                 _run_backward(output.float().sum())
-    return live.peak
+    return DryRun(live.peak, tuple(output.shape), output.dtype)
 
 
 def _run_backward(loss: torch.Tensor) -> None:
@@ -86,7 +107,7 @@ class LiveBytes(TorchDispatchMode):
 
     A convolution on a CPU also holds copies of its input and output in oneDNN's blocked layout for a moment:
     with ``workspace`` the peak has room for that, the larger of the input and twice the output. Measured, this is
-    exact in bfloat16 and at most 16 channels too much in float32. PyTorch leaves small float32 inputs to an older
+    exact in bfloat16 and up to one output too much in float32. PyTorch leaves small float32 inputs to an older
     kernel (``ConvParams::use_mkldnn``), which unfolds them: that is counted instead.
 
     Args:

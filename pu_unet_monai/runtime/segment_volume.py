@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
+from monai.inferers import Inferer
 from monai.utils import CommonKeys, convert_to_numpy
 
 from pu_unet_monai.data.case_name import case_name
@@ -15,6 +16,7 @@ from pu_unet_monai.data.label_numbering import REGIONS
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation.volume_pictures import draw_three_planes
+from pu_unet_monai.inferers import ForegroundInferer
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.transforms import LabelToRegions, SaveLabelMap
@@ -82,8 +84,18 @@ def segment_volume(bundle: TrainedBundle, case: VolumeCase, output: Path, probab
         "empty_regions": [region for region, volume in volumes.items() if not volume],
         "shape": list(label_map.shape[1:]),
         "spacing_mm": [round(float(s), 4) for s in label_map.pixdim],
+        **_passage(bundle.inferer),
         "forced": forced,
     }
+
+
+def _passage(inferer: Inferer | None) -> dict[str, Any]:
+    """Say how the last case went through the network, if a ForegroundInferer is among the inferers."""
+    while inferer is not None and not isinstance(inferer, ForegroundInferer):
+        inferer = getattr(inferer, "inferer", None)
+    if inferer is None or inferer.last is None:
+        return {}
+    return {"window": inferer.last["window"], "foreground_box": inferer.last["box"]}
 
 
 def _draw(

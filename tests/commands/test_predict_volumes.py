@@ -219,6 +219,9 @@ def test_tiles_within_a_budget(bundle, phantom, tmp_path):
     assert predict(bundle, case, tmp_path / "tiles", "--set", "window=[32,32,32]") == 0
     assert predict(bundle, case, tmp_path / "pass", "--set", "memory_budget=100GB") == 0
     first, second = (seg(tmp_path / name / f"{case.name}_seg.nii.gz") > 0 for name in ("tiles", "pass"))
+    for name, window in (("tiles", [32, 32, 32]), ("pass", "foreground")):
+        (entry,) = json.loads((tmp_path / name / "report.json").read_text())["cases"]
+        assert entry["window"] == window
     assert not np.array_equal(first, second)  # GroupNorm sees the window
     assert dice(first, second) > 0.8
 

@@ -125,7 +125,8 @@ class PUUNet(nn.Module):
         x = self.bottleneck(skips.pop())
         for up, decoder in zip(self.ups, self.decoders):  # noqa: B905 - TorchScript's zip takes no `strict`
             x = torch.cat([skips.pop(), up(x)], dim=1)
-            for block in decoder:  # one by one, so that inference frees the concatenation after the first
+            # one by one, so that inference frees the concatenation after the first
+            for block in decoder:  # type: ignore[attr-defined]
                 x = block(x)
         return crop_to(self.head(x), size)
 
