@@ -11,7 +11,8 @@ from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from pu_unet_monai.runtime.memory import available_bytes, format_bytes, peak_live_bytes
+from pu_unet_monai.runtime.dry_run import dry_run
+from pu_unet_monai.runtime.memory import available_bytes, format_bytes
 from pu_unet_monai.runtime.weights import unwrap
 
 __all__ = ["MemoryEstimate"]
@@ -68,5 +69,5 @@ class MemoryEstimate:
         dtype = torch.float32
         if self.amp:
             dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
-        step = peak_live_bytes(network, tuple(input_size), device.type, dtype, backward=True)
+        step = dry_run(network, tuple(input_size), device.type, dtype, backward=True).peak_bytes
         return step + _COPIES_OF_THE_WEIGHTS * weights

@@ -16,10 +16,9 @@ from monai.utils import convert_to_dst_type, fall_back_tuple
 from torch import nn
 
 from pu_unet_monai.errors import UserError, first_cause
+from pu_unet_monai.runtime.dry_run import DryRun, dry_run
 from pu_unet_monai.runtime.memory import (
-    DryRun,
     available_bytes,
-    dry_run,
     format_bytes,
     frugal_malloc,
     parse_bytes,
@@ -44,7 +43,7 @@ class ForegroundInferer(Inferer):
     """Run a network on the box of the foreground, the voxels where any channel is not 0; the rest is background.
 
     The box is taken in one pass if that fits into the memory budget, and in the tiles of another inferer if not.
-    What a pass needs is counted by :func:`~pu_unet_monai.runtime.memory.dry_run`, with its workspace, in the
+    What a pass needs is counted by :func:`~pu_unet_monai.runtime.dry_run.dry_run`, with its workspace, in the
     precision in force and without gradients; measured on CPU, that is 1.05 to 1.5 times what the process then grows
     by. (Where three times as much is free, malloc is left to keep freed blocks, which may double the growth.) Tiles
     it is too where it cannot be counted: the network is not a module, or does not take or return that size.
