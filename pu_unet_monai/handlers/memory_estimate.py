@@ -32,13 +32,14 @@ class MemoryEstimate:
 
     Args:
         network: the network that is trained.
-        input_sizes: sizes (B, C, *spatial) of a step's input, by the name of the training's stage.
+        input_sizes: sizes (B, C, *spatial) of a step's input, by the name of the training's stage; a stage that does
+            not take place is None.
         amp: whether the network runs in low precision. Defaults to True.
     """
 
-    def __init__(self, network: nn.Module, input_sizes: Mapping[str, Sequence[int]], amp: bool = True) -> None:
+    def __init__(self, network: nn.Module, input_sizes: Mapping[str, Sequence[int] | None], amp: bool = True) -> None:
         self.network = network
-        self.input_sizes = input_sizes
+        self.input_sizes = {stage: tuple(size) for stage, size in input_sizes.items() if size is not None}
         self.amp = amp
 
     def attach(self, engine: SupervisedTrainer) -> None:
@@ -69,5 +70,5 @@ class MemoryEstimate:
         dtype = torch.float32
         if self.amp:
             dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
-        step = dry_run(network, tuple(input_size), device.type, dtype, backward=True).peak_bytes
+        step = dry_run(network, input_size, device.type, dtype, backward=True).peak_bytes
         return step + _COPIES_OF_THE_WEIGHTS * weights

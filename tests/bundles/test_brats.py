@@ -124,6 +124,19 @@ def test_training_evaluating_and_inference(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("dataset", ["decathlon"], indirect=True)
+@pytest.mark.parametrize(("preset", "stages"), [("low_memory", 1), ("workstation", 2)])
+def test_presets_run_and_say_what_they_need(repository, dataset, tmp_path, preset, stages):
+    path = repository / "bundles" / BUNDLE / "configs" / "presets" / f"{preset}.json"
+    overrides = overrides_of(dataset, tmp_path, max_epochs=1)
+    del overrides["roi_size"], overrides["batch_size"], overrides["finetune_epochs"]
+    run = run_bundle(BUNDLE, "training", ["train.json", str(path)], overrides, tmp_path)
+    assert run.returncode == 0, run.stderr
+    (line,) = [line for line in run.stdout.splitlines() if "memory of a training step, estimated: " in line]
+    assert line.count(" GB for ") + line.count(" MB for ") == stages
+    assert "free on cpu: " in line
+
+
+@pytest.mark.parametrize("dataset", ["decathlon"], indirect=True)
 def test_resumed_training_is_the_unbroken_one_in_both_stages(dataset, tmp_path):
     """Killed in the patch stage and in the fine-tuning stage."""
     kill = tmp_path / "kill.json"
@@ -185,7 +198,11 @@ def test_window_of_the_metadata(repository):
 def test_presets_set_keys_of_the_training_alone(repository, name):
     preset, training = read(repository, f"presets/{name}.json"), read(repository, "train.json")
     assert preset.keys() <= training.keys()
-    assert not preset.keys() & {"network_def", "channels", "placement", "window", "train", "validate"}
+    assert not preset.keys() & {"network_def", "channels", "placement", "train", "validate"}
+    if preset.get("finetune_epochs", training["finetune_epochs"]) == 0:  # weights of patches are judged by patches
+        assert preset["window"] == preset["roi_size"]
+    else:
+        assert preset.get("window", training["window"]) == "foreground"
 
 
 @pytest.mark.parametrize("config", ["train.json", "inference.json"])
