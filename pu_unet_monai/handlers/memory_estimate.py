@@ -11,8 +11,10 @@ from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch import nn
 
+from pu_unet_monai.errors import first_cause
 from pu_unet_monai.runtime.dry_run import dry_run
 from pu_unet_monai.runtime.memory import available_bytes, format_bytes
+from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 from pu_unet_monai.runtime.weights import unwrap
 
 __all__ = ["MemoryEstimate"]
@@ -51,7 +53,11 @@ class MemoryEstimate:
         if idist.get_rank() != 0:
             return
         device = torch.device(engine.state.device)
-        estimates = {stage: self._training_bytes(size, device) for stage, size in self.input_sizes.items()}
+        try:
+            estimates = {stage: self._training_bytes(size, device) for stage, size in self.input_sizes.items()}
+        except Exception as error:  # a network that fake tensors cannot go through trains all the same
+            _log.info("memory of a training step: cannot be estimated (%s)", first_cause(error))
+            return
         shown = ", ".join(
             f"{format_bytes(needed)} for {stage} of {'x'.join(map(str, self.input_sizes[stage]))}"
             for stage, needed in estimates.items()
@@ -67,8 +73,10 @@ class MemoryEstimate:
     def _training_bytes(self, input_size: Sequence[int], device: torch.device) -> int:
         network = unwrap(self.network)
         weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-        dtype = torch.float32
-        if self.amp:
-            dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
-        step = dry_run(network, input_size, device.type, dtype, backward=True).peak_bytes
+        step = dry_run(network, input_size, device.type, self._dtype(device), backward=True).peak_bytes
         return step + _COPIES_OF_THE_WEIGHTS * weights
+
+    def _dtype(self, device: torch.device) -> torch.dtype:
+        if self.amp and device.type == "cuda":
+            return torch.float16
+        return torch.bfloat16 if self.amp and cpu_is_fast_in_bfloat16() else torch.float32
