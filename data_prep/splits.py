@@ -37,8 +37,8 @@ def holdout_split(cases: Sequence[Case], seed: int) -> Split:
     number = len(set(groups))
     if number < MINIMUM:
         raise UserError(
-            f"{len(cases)} image(s) in {number} group(s) are too few: training, validation and test need at least "
-            f"{MINIMUM} groups; add images"
+            f"{len(cases)} case(s) in {number} group(s) are too few: training, validation and test need at least "
+            f"{MINIMUM} groups; add cases"
         )
     parts = _parts(cases, groups, min(PARTS, number), seed)
     sizes = np.bincount(parts)
@@ -65,8 +65,8 @@ def fold_splits(cases: Sequence[Case], number: int, seed: int) -> list[Split]:
         raise UserError(f"--folds {number}: expected at least {MINIMUM} (training, validation and test)")
     if len(set(groups)) < number:
         raise UserError(
-            f"--folds {number}: {len(cases)} image(s) in {len(set(groups))} group(s) are too few; "
-            "ask for as many folds as there are groups at most, or add images"
+            f"--folds {number}: {len(cases)} case(s) in {len(set(groups))} group(s) are too few; "
+            "ask for as many folds as there are groups at most, or add cases"
         )
     parts = _parts(cases, groups, number, seed)
     return [_take(cases, parts, fold, number) for fold in range(number)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from monai.transforms import LoadImage
 from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, ensure_tuple
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path
@@ -30,7 +30,10 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 AFFINE_TOLERANCE = 1e-3
 """In mm; headers store affines in single precision."""
 
-_DAMAGED = (OSError, RuntimeError, ValueError, TypeError, EOFError, ImageFileError, HeaderDataError, zlib.error)
+_DAMAGED = (
+    *(OSError, RuntimeError, ValueError, TypeError, EOFError, zlib.error),
+    *(ImageFileError, HeaderDataError, WrapStructError),
+)
 
 
 _NIFTI2_HEADER = 540
@@ -76,14 +79,14 @@ def read_volume(path: str | os.PathLike[str], dtype: type | None = None) -> Meta
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file.")
-    reader = _CheckedNibabelReader() if is_nifti(path) else ITKReader()
+    reader = _CheckedNibabelReader(squeeze_non_spatial_dims=True) if is_nifti(path) else ITKReader()
     load = LoadImage(image_only=True, ensure_channel_first=True, dtype=dtype)
     try:
         volume = load(path, reader=reader)
     except _DAMAGED as error:
         reason = str(error.__cause__ or error).strip().splitlines()
         raise UserError(
-            f"{path}: cannot be read as a volume ({reason[-1] if reason else type(error).__name__}); copy or convert "
+            f"{path}: cannot be read as a volume ({reason[0] if reason else type(error).__name__}); copy or convert "
             "it again."
         ) from error
     if volume.ndim != 4:
@@ -112,12 +115,11 @@ def grid_text(volume: MetaTensor) -> str:
     size = "x".join(map(str, volume.shape[1:]))
     spacing = " x ".join(f"{s:.4g}" for s in volume.pixdim.tolist())
     origin = ", ".join(f"{o:.4g}" for o in volume.affine[:3, 3].tolist())
-    return f"{size} voxels of {spacing} mm from ({origin})"
+    axes = "".join(nibabel.orientations.aff2axcodes(np.asarray(volume.affine)))
+    return f"{size} voxels of {spacing} mm from ({origin}), axes {axes}"
 
 
-def write_volume(
-    volume: MetaTensor, path: str | os.PathLike[str], dtype: type, description: str, regions: Sequence[str] = ()
-) -> None:
+def write_volume(volume: MetaTensor, path: str | os.PathLike[str], dtype: type, description: str) -> None:
     """Write a volume in the native space of the file that it came from as NIfTI, whole or not at all.
 
     The affine, both of NIfTI's transforms with their codes, and the units are copied from the source where that is a
@@ -128,7 +130,6 @@ def write_volume(
         path: the file to write, ``.nii.gz`` or ``.nii``.
         dtype: type of the voxels, such as ``np.uint8``.
         description: what the file is, at most 79 characters of it fit into the header.
-        regions: names of the channels, kept in the header's ``intent_name``. Defaults to ().
 
     Raises:
         UserError: if the volume does not have the shape of its source, or cannot be written.
@@ -148,7 +149,6 @@ def write_volume(
         header.set_xyzt_units("mm")
     header.set_data_dtype(dtype)
     header["descrip"] = description.encode()[:79]
-    header["intent_name"] = ",".join(regions).encode()[:15]
     image = nibabel.Nifti1Image(voxels, None, header)
     image.header.set_slope_inter(1, 0)
     with atomic_path(path) as temporary:

@@ -87,7 +87,7 @@ def test_grids(tmp_path):
     assert same_grid(first, first)
     assert not same_grid(first, second)
     assert not same_grid(first, third)
-    assert grid_text(second) == "4x5x6 voxels of 1 x 1 x 1 mm from (0.5, 239, 0)"
+    assert grid_text(second) == "4x5x6 voxels of 1 x 1 x 1 mm from (0.5, 239, 0), axes LPS"
 
 
 def test_volume_of_another_shape_is_not_written(tmp_path):
@@ -103,6 +103,8 @@ def damaged(path, kind):
     content = bytearray(gzip.decompress(path.read_bytes()))
     if kind == "truncated":
         path.write_bytes(path.read_bytes()[:-40])
+    elif kind == "empty":
+        path.write_bytes(b"")
     elif kind == "text":
         path.write_text("no volume")
     elif kind == "flipped bit":
@@ -126,6 +128,7 @@ def damaged(path, kind):
     [
         ("truncated", "cannot be read as a volume"),
         ("text", "cannot be read as a volume"),
+        ("empty", "cannot be read as a volume"),
         ("flipped bit", "cannot be read as a volume .*CRC"),
         ("affine", "its header has no valid affine"),
         ("scaling", "cannot be read as a volume .*nan"),

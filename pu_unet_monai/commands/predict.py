@@ -92,15 +92,20 @@ def run(args: argparse.Namespace) -> int:
         except Exception as error:
             reason = str(find_user_error(error) or first_cause(error)).splitlines()[0]
             failed.append({"image": name, "error": reason})
-    _write_report(args.output, bundle, {"cases": done, "failed": failed, "skipped": cases.skipped})
+    begun = len(done) + len(failed) - len(cases.problems)
+    not_run = list(cases.found)[begun:]
+    _write_report(args.output, bundle, {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run})
     if cases.skipped:
         print(f"skipped, as no images by their names: {join_some(cases.skipped)}")
+    for case in done:
+        if "warning" in case:
+            print(f"warning: {case['case']}: {case['warning']}")
     for failure in failed:
         print("failed: " + ": ".join(filter(None, failure.values())))
     print(f"{len(done)} of {len(cases.found) + len(cases.problems)} cases segmented: {args.output}")
     print(NOTICE)
     if interrupted:
-        print("interrupted")
+        print(f"interrupted; not run: {join_some(not_run)}")
         return _INTERRUPTED
     return 1 if failed else 0
 

@@ -60,7 +60,7 @@ def _draw_plane(axes: Axes, background: NDArray, masks: dict[str, NDArray], plan
     origin: Literal["upper", "lower"] = "upper" if plane == "axial" else "lower"
     axes.imshow(background.T, cmap="gray", vmin=0, vmax=1, origin=origin, aspect=aspect)
     for name, colour in _COLOURS.items():
-        if masks[name].any():
+        if masks[name].any() and min(masks[name].shape) > 1:  # of a single row there is no contour
             axes.contour(masks[name].T, levels=[0.5], colors=colour, linewidths=0.8)
     for x, letter in zip((0.02, 0.98), _LETTERS[plane], strict=True):
         axes.text(x, 0.5, letter, transform=axes.transAxes, color="w", fontsize=7, ha="left" if x < 0.5 else "right")

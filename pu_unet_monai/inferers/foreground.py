@@ -138,7 +138,7 @@ class ForegroundInferer(Inferer):
             raise UserError(
                 f"memory_budget {format_bytes(self.memory_budget)} is too small: {format_bytes(held)} are held already "
                 f"and tiles of {'x'.join(map(str, tile[2:]))} need {format_bytes(needed)}; choose a smaller roi_size, "
-                f"or a memory_budget of at least {format_bytes(held + needed)}."
+                f"or a memory_budget of at least {format_bytes(1.05 * (held + needed))}."
             )
         return list(tile[2:]), needed
 

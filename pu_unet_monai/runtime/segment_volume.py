@@ -10,7 +10,6 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.utils import CommonKeys, convert_to_numpy
 
-from pu_unet_monai.data.case_name import case_name
 from pu_unet_monai.data.datalist import image_of
 from pu_unet_monai.data.label_numbering import REGIONS
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
@@ -62,7 +61,7 @@ def segment_volume(bundle: TrainedBundle, case: VolumeCase, output: Path, probab
     """
     result = bundle.predict(image_of(case), probabilities)
     label_map: MetaTensor = result[CommonKeys.PRED]
-    name = case_name(label_map)
+    name = label_map.meta["case"] = case.name
     numbering = bundle.numbering or "brats"
     forced = label_map.meta.get("forced") or []
     voxels = convert_to_numpy(LabelToRegions(numbering)(label_map)).sum(axis=(1, 2, 3), dtype=np.int64)
@@ -72,7 +71,8 @@ def segment_volume(bundle: TrainedBundle, case: VolumeCase, output: Path, probab
     files = {"segmentation": f"{name}_seg.nii.gz", "picture": f"{name}.png"}
     if probabilities:
         files["probabilities"] = f"{name}_prob.nii.gz"
-        description = f"probabilities of {', '.join(REGIONS)}; research use only"
+        mark = "FORCED, input unfit; " if forced else ""
+        description = f"{mark}probabilities of {', '.join(REGIONS)}; research use only"
         write_volume(result["probabilities"], output / files["probabilities"], np.float32, description)
     SaveLabelMap(output)(label_map)
     return {
@@ -84,18 +84,27 @@ def segment_volume(bundle: TrainedBundle, case: VolumeCase, output: Path, probab
         "empty_regions": [region for region, volume in volumes.items() if not volume],
         "shape": list(label_map.shape[1:]),
         "spacing_mm": [round(float(s), 4) for s in label_map.pixdim],
-        **_passage(bundle.inferer),
+        **_passage(bundle),
         "forced": forced,
     }
 
 
-def _passage(inferer: Inferer | None) -> dict[str, Any]:
-    """Say how the last case went through the network, if a ForegroundInferer is among the inferers."""
+def _passage(bundle: TrainedBundle) -> dict[str, Any]:
+    """Say how the last case went through the network, and whether the weights were made for that."""
+    inferer: Inferer | None = bundle.inferer
     while inferer is not None and not isinstance(inferer, ForegroundInferer):
         inferer = getattr(inferer, "inferer", None)
     if inferer is None or inferer.last is None:
         return {}
-    return {"window": inferer.last["window"], "foreground_box": inferer.last["box"]}
+    window = inferer.last["window"]
+    passage = {"window": window, "foreground_box": inferer.last["box"]}
+    if bundle.metadata.get("window", window) != window:
+        shown = window if isinstance(window, str) else "tiles of " + "x".join(map(str, window))
+        passage["warning"] = (
+            f"segmented by {shown}, but the weights were trained for {bundle.metadata['window']}: the result differs "
+            "from what they were tested with; if memory was short, raise memory_budget or free some"
+        )
+    return passage
 
 
 def _draw(

@@ -26,7 +26,7 @@ class CheckBrainMRI(Transform):
 
     Args:
         force: whether such a volume passes all the same, with the reasons noted in ``meta["forced"]``. A modality
-            without any signal never passes. Defaults to False.
+            without any signal or contrast never passes. Defaults to False.
     """
 
     def __init__(self, force: bool = False) -> None:
@@ -43,11 +43,33 @@ class CheckBrainMRI(Transform):
         empty = [modality for modality, mask in zip(MODALITIES, signal, strict=True) if not mask.any()]
         if empty:
             raise UserError(f"{name}: all voxels of {', '.join(empty)} are zero; export the series again.")
-        reasons = [*_not_stripped(signal), *_not_overlapping(signal), *_too_coarse(volume)]
+        flat = [
+            modality
+            for modality, values, mask in zip(MODALITIES, volume.as_tensor(), signal, strict=True)
+            if values.max() == values.min() or values[mask].min() == values[mask].max()
+        ]
+        if flat:
+            raise UserError(f"{name}: {', '.join(flat)} has one value in the whole brain; is it a mask, not an image?")
+        reasons = [
+            *_without_orientation(volume),
+            *_not_stripped(signal),
+            *_not_overlapping(signal),
+            *_too_coarse(volume),
+        ]
         if reasons and not self.force:
             raise UserError(f"{name}: {'; '.join(reasons)}. Mend it, or use --force for a result that is marked so.")
         volume.meta["forced"] = [*volume.meta.get("forced", []), *reasons]
         return volume
+
+
+def _without_orientation(volume: MetaTensor) -> list[str]:
+    codes = [volume.meta.get(key) for key in ("sform_code", "qform_code")]
+    if None in codes or any(codes):
+        return []
+    return [
+        "its header says nothing about orientation (sform_code and qform_code are 0), left and right would be guessed: "
+        "convert the series again"
+    ]
 
 
 def _not_stripped(signal: torch.Tensor) -> list[str]:

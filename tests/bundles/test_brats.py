@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.transforms import Randomizable
 
 import data_prep.brats
 from data_prep import volume_phantom
+from pu_unet_monai.data.volume_cases import find_volume_cases
 from pu_unet_monai.networks.nets import PUUNet
 from tests.bundles.conftest import Dataset, command_line, run_bundle, run_python
 
@@ -155,6 +157,30 @@ def test_resumed_training_is_the_unbroken_one_in_both_stages(dataset, tmp_path):
         assert run.returncode == 0, run.stderr
         last[name] = torch.load(output / "models" / "checkpoint_epoch=4.pt", weights_only=True)["network"]
     assert all(torch.equal(last["whole"][key], last["killed"][key]) for key in last["whole"])
+
+
+@pytest.mark.real_data
+def test_the_same_patient_in_either_layout_gives_identical_tensors(repository, data_dir):
+    parser = ConfigParser()
+    parser.read_config(repository / "bundles" / BUNDLE / "configs" / "train.json")
+    steps = parser.get_parsed_content("train#preprocessing").transforms
+    steps = steps[: next(i for i, step in enumerate(steps) if isinstance(step, Randomizable))]
+    (case,), _ = find_volume_cases(data_dir / "BraTS2021")
+    task = data_dir / "Task01_BrainTumour"
+    items = [
+        {"image": [str(path) for path in case.images], "label": str(case.label), "numbering": "brats"},
+        {
+            "image": str(task / "imagesTr" / f"{case.name}.nii.gz"),
+            "label": str(task / "labelsTr" / f"{case.name}.nii.gz"),
+            "numbering": "decathlon",
+        },
+    ]
+    for step in steps:
+        items = [step(item) for item in items]
+    assert items[0]["image"].shape == (4, 137, 163, 135)
+    for key in ("image", "label"):
+        assert torch.equal(items[0][key], items[1][key])
+    assert items[0]["label"].sum(dim=(1, 2, 3)).tolist() == [23189 + 224, 27760 + 23189 + 224, 224]
 
 
 SHARED = [

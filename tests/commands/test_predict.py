@@ -166,6 +166,7 @@ def test_ctrl_c_leaves_whole_files_and_a_report(bundle, images, tmp_path, capsys
     assert predict(bundle, images, tmp_path / "out") == 130
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert [case["case"] for case in report["cases"]] == ["Grey Image", "tall"]
+    assert report["not_run"] == ["wide.png"]
     assert not (tmp_path / "out" / "wide.png").exists()
     assert "interrupted" in capsys.readouterr().out
 

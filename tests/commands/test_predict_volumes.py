@@ -226,6 +226,33 @@ def test_tiles_within_a_budget(bundle, phantom, tmp_path):
     assert dice(first, second) > 0.8
 
 
+def test_window_of_the_metadata_is_followed(bundle, phantom, tmp_path, capsys):
+    """Tiles of the size that the weights were trained for, and a word if it is otherwise."""
+    folder, case = tmp_path / "pu_unet_brats", case_folders(phantom)[0]
+    shutil.copytree(bundle, folder)
+    path = folder / "configs" / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"window": [24, 24, 16]}))
+    assert predict(folder, case, tmp_path / "followed") == 0
+    assert "warning" not in capsys.readouterr().out
+    (entry,) = json.loads((tmp_path / "followed" / "report.json").read_text())["cases"]
+    assert entry["window"] == [24, 24, 16]
+    assert predict(folder, case, tmp_path / "other", "--set", "window=foreground") == 0
+    assert f"warning: {case.name}: segmented by foreground, but the weights" in capsys.readouterr().out
+    assert predict(folder, case, tmp_path / "wrong", "--set", "window=patches") == 2
+    assert "window: 'patches', expected \"foreground\" or a size such as [32, 32, 32]" in capsys.readouterr().err
+
+
+def test_two_patients_in_one_folder_keep_their_names(bundle, phantom, tmp_path):
+    """Also where the names of their files have nothing else in common, and mix separators."""
+    (tmp_path / "in").mkdir()
+    endings = ("_FLAIR", "-T1", " T1 post", "_T2")
+    for patient, case in zip(("P7", "P8"), case_folders(phantom), strict=False):
+        for name, ending in zip(MODALITIES, endings, strict=True):
+            shutil.copy(next(case.glob(f"*_{name}.nii.gz")), tmp_path / "in" / f"{patient}{ending}.nii.gz")
+    assert predict(bundle, tmp_path / "in", tmp_path / "out") == 0
+    assert sorted(p.name for p in (tmp_path / "out").glob("*_seg.nii.gz")) == ["P7_seg.nii.gz", "P8_seg.nii.gz"]
+
+
 def test_budget_that_is_too_small_is_one_line(bundle, phantom, tmp_path, capsys):
     case = case_folders(phantom)[0]
     assert predict(bundle, case, tmp_path / "out", "--set", "memory_budget=10MB") == 1
@@ -250,6 +277,11 @@ def test_bad_cases_do_not_stop_the_good_one(bundle, phantom, tmp_path, capsys):
     save_4d(folder, "zero", np.zeros_like(voxels), affine)
     save_4d(folder, "head", voxels + 7, affine)
     save_4d(folder, "thick", voxels, affine @ np.diag([1, 1, 4, 1.0]))
+    save_4d(folder, "flat", (voxels != 0).astype(np.int16), affine)
+    nowhere = nibabel.Nifti1Image(voxels, None)
+    nowhere.header["pixdim"][1:4] = 1
+    nibabel.save(nowhere, folder / "nowhere.nii.gz")
+    (folder / "empty.nii.gz").write_bytes(b"")
     nans = voxels.astype(np.float32)
     nans[0, 0, 0, 0] = np.nan
     save_4d(folder, "nan", nans, affine)
@@ -264,7 +296,7 @@ def test_bad_cases_do_not_stop_the_good_one(bundle, phantom, tmp_path, capsys):
     assert predict(bundle, folder, tmp_path / "out") == 1
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "good_seg.nii.gz", "report.json"]
     printed = capsys.readouterr().out
-    assert "1 of 9 cases segmented" in printed
+    assert "1 of 12 cases segmented" in printed
     assert "skipped, as no images by their names: notes.txt" in printed
     lines = {line.split(": ")[1]: line for line in printed.splitlines() if line.startswith("failed: ")}
     assert "3 channel(s), expected 4 (FLAIR, T1w, T1gd, T2w)" in lines["three"]
@@ -273,10 +305,13 @@ def test_bad_cases_do_not_stop_the_good_one(bundle, phantom, tmp_path, capsys):
     assert "does not look skull-stripped" in lines["head"]
     assert "1 x 1 x 4 mm, expected 3 mm or less" in lines["thick"]
     assert "holds values that are NaN or infinite" in lines["nan"]
+    assert "FLAIR, T1w, T1gd, T2w has one value in the whole brain" in lines["flat"]
+    assert "its header says nothing about orientation" in lines["nowhere"]
+    assert "cannot be read as a volume" in lines["empty"]
     assert "modalities lie on different grids" in lines["grid"]
     assert any("case lone has FLAIR" in line and "but no T2w" in line for line in printed.splitlines())
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert len(report["failed"]) == 8
+    assert len(report["failed"]) == 11
     assert [case["case"] for case in report["cases"]] == ["good"]
 
 
@@ -296,6 +331,9 @@ def test_volume_smaller_than_a_patch(bundle, tmp_path):
     voxels = np.zeros((7, 5, 9, 4), np.int16)
     voxels[2:6, 1:4, 2:8] = np.random.default_rng(0).integers(1, 900, (4, 3, 6, 4))
     path = save_4d(tmp_path, "tiny", voxels, np.diag([-1, -1, 1, 1.0]))
+    slice_ = save_4d(tmp_path, "slice", np.pad(voxels[:, :, 4:5], ((9, 9), (9, 9), (0, 0), (0, 0))), np.eye(4))
+    assert predict(bundle, slice_, tmp_path / "out_slice") == 0
+    assert seg(tmp_path / "out_slice" / "slice_seg.nii.gz").shape == (25, 23, 1)
     for number, more in enumerate([(), ("--set", "window=[32,32,32]")]):
         assert predict(bundle, path, tmp_path / f"out{number}", *more) == 0
         assert seg(tmp_path / f"out{number}" / "tiny_seg.nii.gz").shape == (7, 5, 9)

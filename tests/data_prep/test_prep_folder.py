@@ -128,7 +128,7 @@ def test_images_that_the_expression_does_not_match(flat, tmp_path, fails):
 def test_too_few_patients_for_the_folds(flat, tmp_path, fails):
     options = ["--group-by", "P..", "--folds", 7]
     message = fails(folder.main, *arguments(flat, tmp_path / "d.json", *options), folder=tmp_path)
-    assert "--folds 7: 12 image(s) in 6 group(s) are too few" in message
+    assert "--folds 7: 12 case(s) in 6 group(s) are too few" in message
 
 
 @pytest.mark.parametrize("folds", [0, 1, 2])

@@ -114,7 +114,7 @@ def test_too_few_images(kvasir_source, tmp_path, fails):
     for path in [*sorted((kvasir_source / "images").iterdir())[2:], *sorted((kvasir_source / "masks").iterdir())[2:]]:
         path.unlink()
     message = fails(kvasir.main, *arguments(kvasir_source, tmp_path / "k.json"), folder=tmp_path)
-    assert "2 image(s) in 2 group(s) are too few" in message
+    assert "2 case(s) in 2 group(s) are too few" in message
 
 
 def test_orientations_must_agree(kvasir_source, tmp_path, fails):

@@ -88,13 +88,11 @@ def test_three_images_are_enough():
 
 
 def test_too_few_groups():
-    with pytest.raises(UserError, match=r"40 image\(s\) in 2 group\(s\) are too few.* at least 3 groups; add images"):
+    with pytest.raises(UserError, match=r"40 case\(s\) in 2 group\(s\) are too few.* at least 3 groups; add cases"):
         holdout_split(make_cases([(None, "a"), (None, "b")] * 20), seed=42)
 
 
-@pytest.mark.parametrize(
-    ("number", "message"), [(2, "--folds 2: expected at least 3"), (5, r"--folds 5: 4 image\(s\)")]
-)
+@pytest.mark.parametrize(("number", "message"), [(2, "--folds 2: expected at least 3"), (5, r"--folds 5: 4 case\(s\)")])
 def test_wrong_number_of_folds(number, message):
     with pytest.raises(UserError, match=message):
         fold_splits(make_cases([(None, None)] * 4), number, seed=42)

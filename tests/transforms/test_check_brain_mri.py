@@ -11,7 +11,7 @@ from pu_unet_monai.transforms import CheckBrainMRI, CheckBrainMRId
 
 def brain(spacing=1.0):
     volume = torch.zeros(4, 10, 10, 10)
-    volume[:, 2:8, 2:8, 2:8] = 5.0
+    volume[:, 2:8, 2:8, 2:8] = torch.arange(1.0, 217.0).view(6, 6, 6)
     affine = torch.diag(torch.tensor([1.0, 1.0, spacing, 1.0], dtype=torch.float64))
     return MetaTensor(volume, affine=affine, meta={"filename_or_obj": "P1.nii.gz"})
 
@@ -26,7 +26,7 @@ def test_a_brain_passes_unchanged():
 @pytest.mark.parametrize(("zeros", "passes"), [(300, True), (299, False)])
 def test_thirty_per_cent_zeros(zeros, passes):
     volume = brain()
-    volume[:] = 1.0
+    volume[:] = torch.arange(1.0, 1001.0).view(10, 10, 10)
     volume.view(4, -1)[:, :zeros] = 0
     if passes:
         CheckBrainMRI()(volume)
@@ -50,7 +50,7 @@ def test_thick_slices():
 
 def test_all_reasons_at_once_and_forced():
     volume = brain(spacing=5.0)
-    volume[:] = 1.0
+    volume += 1.0
     with pytest.raises(UserError, match=r"skull-stripped .*; voxels of 1 x 1 x 5 mm"):
         CheckBrainMRI()(volume)
     volume.meta["forced"] = ["different grids"]
@@ -68,6 +68,23 @@ def test_a_modality_without_signal_never_passes():
     volume[:] = 0
     with pytest.raises(UserError, match="all voxels of FLAIR, T1w, T1gd, T2w are zero"):
         CheckBrainMRI()(volume)
+
+
+def test_a_mask_is_no_image():
+    volume = brain()
+    volume[3] = (volume[3] != 0).float()
+    with pytest.raises(UserError, match="T2w has one value in the whole brain"):
+        CheckBrainMRI(force=True)(volume)
+
+
+def test_a_header_without_orientation():
+    volume = brain()
+    volume.meta |= {"sform_code": 0, "qform_code": 1}
+    CheckBrainMRI()(volume)
+    volume.meta["qform_code"] = 0
+    with pytest.raises(UserError, match="says nothing about orientation"):
+        CheckBrainMRI()(volume)
+    assert len(CheckBrainMRI(force=True)(volume).meta["forced"]) == 1
 
 
 def test_signed_intensities():
