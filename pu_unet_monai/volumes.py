@@ -14,13 +14,15 @@ import torch
 from monai.data import ITKReader, MetaTensor, NibabelReader
 from monai.data.utils import correct_nifti_header_if_necessary
 from monai.transforms import LoadImage
-from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, ensure_tuple
+from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, ensure_tuple, optional_import
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path
+
+itk, _ = optional_import("itk", allow_namespace_pkg=True)  # as MONAI does: it is slow to import
 
 __all__ = ["VOLUME_SUFFIXES", "grid_text", "is_nifti", "read_volume", "same_grid", "strip_suffix", "write_volume"]
 
@@ -54,6 +56,17 @@ class _CheckedNibabelReader(NibabelReader):
         return correct_nifti_header_if_necessary(kind.from_bytes(content))
 
 
+class _ITKReader(ITKReader):
+    """MONAI's reader that also takes voxels of four integers, for which ITK's Python has no type of its own."""
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        """Read one file."""
+        try:
+            return super().read(data, **kwargs)
+        except TypeError:
+            return super().read(data, pixel_type=itk.Vector[itk.F, 4], **kwargs)
+
+
 def strip_suffix(path: str | os.PathLike[str]) -> str:
     """Return a volume's file name without its ending, ``.nii.gz`` counting as one."""
     name = Path(path).name
@@ -79,7 +92,7 @@ def read_volume(path: str | os.PathLike[str], dtype: type | None = None) -> Meta
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file.")
-    reader = _CheckedNibabelReader(squeeze_non_spatial_dims=True) if is_nifti(path) else ITKReader()
+    reader = _CheckedNibabelReader(squeeze_non_spatial_dims=True) if is_nifti(path) else _ITKReader()
     load = LoadImage(image_only=True, ensure_channel_first=True, dtype=dtype)
     try:
         volume = load(path, reader=reader)

@@ -157,3 +157,13 @@ def test_both_versions_of_nifti(tmp_path, kind, suffix):
     volume = read_volume(tmp_path / f"a{suffix}")
     assert np.array_equal(volume[0], VALUES)
     assert np.allclose(volume.affine, OBLIQUE, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_four_components_a_voxel(tmp_path, dtype):
+    itk = pytest.importorskip("itk")
+    values = np.random.default_rng(0).integers(0, 900, (7, 6, 5, 4)).astype(dtype)
+    itk.imwrite(
+        itk.image_from_array(np.ascontiguousarray(values.transpose(2, 1, 0, 3)), is_vector=True), tmp_path / "a.mha"
+    )
+    assert np.array_equal(read_volume(tmp_path / "a.mha"), np.moveaxis(values, -1, 0))
