@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pu_unet_monai import __version__
 from pu_unet_monai.errors import find_user_error
+from pu_unet_monai.runtime.malloc import use_huge_pages
 
 COMMANDS = {"predict": "segment a folder of images with a trained bundle"}
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    use_huge_pages()
     parser = argparse.ArgumentParser(prog="python -m pu_unet_monai", description="PU-UNet for MONAI.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True)

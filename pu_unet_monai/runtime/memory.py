@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,7 +15,6 @@ from pu_unet_monai.errors import UserError
 __all__ = [
     "available_bytes",
     "format_bytes",
-    "frugal_malloc",
     "parse_bytes",
     "peak_resident_bytes",
     "resident_bytes",
@@ -122,33 +118,3 @@ def parse_bytes(value: int | float | str) -> int:
 def format_bytes(size: int | float) -> str:
     """Write an amount of memory for a message: ``"1.45 GB"``, ``"312 MB"`` (powers of 1000)."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_MIB = 1024 * 1024
-
-
-@contextlib.contextmanager
-def frugal_malloc() -> Iterator[None]:
-    """Have glibc's malloc give every freed block of 1 MiB or more back to the system at once.
-
-    Otherwise it keeps blocks of up to 32 MiB in its heap, where a small block behind them may pin them. Measured
-    on one pass of the 3D PU-UNet over 96^3 voxels and more, the process then grows by 1.1 to 1.4 times the bytes
-    of the live tensors in float32 and by 1.6 to 2.6 times in bfloat16; with this by 1.0 to 1.1 and by 1.2 to 1.3
-    times. Each block has to be mapped and zeroed anew, though: up to 1.12 times the CPU time at 128^3 voxels, up
-    to 1.5 times at 96^3 and less. It holds for all threads of the process; other allocators (musl, macOS, Windows)
-    are left alone.
-    """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    mallopt = getattr(libc, "mallopt", None)
-    if libc is None or mallopt is None:
-        yield
-        return
-    mallopt(_M_MMAP_THRESHOLD, _MIB)
-    mallopt(_M_TRIM_THRESHOLD, _MIB // 8)
-    libc.malloc_trim(0)
-    try:
-        yield
-    finally:  # to where glibc moves both by itself, once a block of 32 MiB was freed
-        mallopt(_M_MMAP_THRESHOLD, 32 * _MIB)
-        mallopt(_M_TRIM_THRESHOLD, 64 * _MIB)

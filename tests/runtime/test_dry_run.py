@@ -15,7 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pu_unet_monai.networks.nets import PUUNet
 from pu_unet_monai.runtime.dry_run import LiveBytes, dry_run
-from pu_unet_monai.runtime.memory import frugal_malloc, peak_resident_bytes, resident_bytes
+from pu_unet_monai.runtime.malloc import frugal_malloc
+from pu_unet_monai.runtime.memory import peak_resident_bytes, resident_bytes
 
 MIB = 1024 * 1024
 VOLUME: dict[str, Any] = {"spatial_dims": 3, "in_channels": 4, "out_channels": 3}
