@@ -25,7 +25,7 @@ from data_prep.decathlon_layout import CONTENTS, read_decathlon
 from data_prep.splits import Split, fold_splits, holdout_split
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 
-__all__ = ["main", "prepare"]
+__all__ = ["DATASET", "find_cases", "main", "prepare", "to_case"]
 
 DATASET = datalist.Dataset(
     name="BraTS",
@@ -55,8 +55,8 @@ def prepare(source: Path, output: Path, seed: int = 42, folds: int | None = None
         datalist.check_output(path)
         volume_statistics.check_output(volume_statistics.statistics_file(path))
     require_folders(source)
-    found, order, label_numbering, problems = _find(source)
-    cases = [_to_case(case, order) for case in found if case.label is not None]
+    found, order, label_numbering, problems = find_cases(source)
+    cases = [to_case(case, order) for case in found if case.label is not None]
     # that there are too few is said before all files are read, but not instead of why they are few
     splits = [] if problems or len(cases) < len(found) else _split(cases, folds, seed)
     checked = check_cases(found, label_numbering, order, problems)
@@ -86,8 +86,8 @@ def _prepare(args: argparse.Namespace) -> None:
     prepare(args.source, args.output, args.seed, args.folds)
 
 
-def _find(source: Path) -> tuple[list[VolumeCase], tuple[int, ...] | None, str, list[str]]:
-    """Return cases, channel order, label numbering and problems of either layout."""
+def find_cases(source: Path) -> tuple[list[VolumeCase], tuple[int, ...] | None, str, list[str]]:
+    """Return cases, channel order (None: ours), label numbering and problems of a dataset in either layout."""
     if (source / CONTENTS).exists():
         cases, order, problems = read_decathlon(source)
         return cases, order, "decathlon", problems
@@ -95,7 +95,8 @@ def _find(source: Path) -> tuple[list[VolumeCase], tuple[int, ...] | None, str, 
     return cases, None, "brats", problems
 
 
-def _to_case(case: VolumeCase, order: tuple[int, ...] | None) -> Case:
+def to_case(case: VolumeCase, order: tuple[int, ...] | None) -> Case:
+    """Return what a datalist writes of a case; its group is the patient where the name tells."""
     time_point = TIME_POINT.fullmatch(case.name)
     return Case(
         image=case.images[0],

@@ -8,9 +8,7 @@ The module of the real dataset then reads it. One image in ten has no lesion.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep import cli
+from data_prep.new_folder import new_folder
 from data_prep.phantom_scene import COLON, SKIN, ULTRASOUND, paint
 from pu_unet_monai.errors import UserError
 
@@ -49,24 +48,13 @@ def make(output: Path, layout: str = "kvasir", number: int = 200, size: int = 96
     Raises:
         UserError: if the folder is not empty or an argument is out of range; nothing is written then.
     """
-    output = output.resolve()
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"--output {output}: exists and is not an empty folder; choose another one or remove it")
-    if not output.parent.is_dir():
-        raise UserError(f"--output {output}: the folder {output.parent} does not exist; create it first")
     if number < 1:
         raise UserError(f"--number {number}: expected at least 1 image")
     if size < SMALLEST:
         raise UserError(f"--size {size}: expected at least {SMALLEST} pixels")
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
+    with new_folder(output) as folder:
         for files in tqdm(LAYOUTS[layout](number, size, seed), total=number, desc="painting", unit="image"):
-            _save(files, temporary)
-        if output.exists():
-            output.rmdir()  # empty, as was checked; Windows does not replace a folder
-        os.replace(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            _save(files, folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

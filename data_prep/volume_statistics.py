@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep.datalist import Dataset
 from pu_unet_monai import __version__
-from pu_unet_monai.data.label_numbering import CLASS_NAMES, REGIONS
+from pu_unet_monai.data.label_numbering import CLASS_NAMES, REGIONS, REGIONS_OF
 from pu_unet_monai.errors import UserError, join_some
 from pu_unet_monai.files import atomic_path
 from pu_unet_monai.volumes import AFFINE_TOLERANCE
@@ -23,11 +23,6 @@ __all__ = ["ORIENTATION", "CaseFacts", "bounding_box", "check_output", "statisti
 ORIENTATION = "LPS"
 """The networks' working orientation, that of BraTS files; axes and boxes of the statistics are given in it."""
 
-_CLASSES_OF = {
-    "TC": ("non-enhancing core", "enhancing tumour"),
-    "WT": ("non-enhancing core", "edema", "enhancing tumour"),
-    "ET": ("enhancing tumour",),
-}
 _KEYS = {"orientation", "foreground_box", "classes"}
 
 
@@ -134,7 +129,7 @@ def _frequencies(cases: Sequence[CaseFacts]) -> dict[str, dict[str, float]]:
 
 
 def _has(case: CaseFacts, region: str) -> bool:
-    return any(case.voxels[name] for name in _CLASSES_OF[region])
+    return any(case.voxels[name] for name, regions in REGIONS_OF.items() if region in regions)
 
 
 def _plain(values: NDArray[np.floating[Any] | np.integer[Any]]) -> list[float]:

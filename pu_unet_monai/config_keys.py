@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from monai.bundle import ConfigParser
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["check_command_line", "check_keys"]
+__all__ = ["check_command_line", "check_keys", "parse_settings"]
 
 _OPTIONS_OF_RUN = {"run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"}
 
@@ -37,6 +39,24 @@ def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
             problems.append(f"{key} (did you mean {nearest[0]}?)" if nearest else key)
     if problems:
         raise UserError(f"{where}: has no key {', '.join(problems)}; it has {', '.join(known)}.")
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Read the values of ``--set KEY=VALUE``: as JSON where that is what they are, as text elsewhere.
+
+    Raises:
+        UserError: naming a setting without ``=``.
+    """
+    overrides: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {setting}: expected KEY=VALUE, such as use_checkpoint=true.")
+        try:
+            overrides[key] = json.loads(value)
+        except ValueError:
+            overrides[key] = value
+    return overrides
 
 
 def check_command_line() -> None:

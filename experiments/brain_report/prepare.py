@@ -9,10 +9,8 @@ from typing import TypeVar
 
 from data_prep import datalist, volume_statistics
 from data_prep.brain_check import check_cases
-from data_prep.brats import DATASET
-from data_prep.cases import Case, require_folders
-from data_prep.decathlon_layout import CONTENTS, read_decathlon
-from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
+from data_prep.brats import DATASET, find_cases, to_case
+from data_prep.cases import require_folders
 from pu_unet_monai.errors import UserError, join_some
 from pu_unet_monai.files import make_folder
 
@@ -39,7 +37,7 @@ def prepare(source: Path, output: Path, test_case: str | None, seed: int) -> Non
     require_folders(source)
     make_folder(output.parent)
     datalist.check_output(output)
-    cases, order, numbering, problems = _find(source)
+    cases, order, numbering, problems = find_cases(source)
     names = sorted(case.name for case in cases)
     if not problems and (len(names) < 2 or test_case not in (None, *names)):
         raise UserError(
@@ -51,23 +49,9 @@ def prepare(source: Path, output: Path, test_case: str | None, seed: int) -> Non
     dataset = replace(DATASET, command="python -m experiments.brain_report.run", label_numbering=numbering)
     statistics = volume_statistics.statistics(dataset, _split(facts, for_test))
     volume_statistics.write(volume_statistics.statistics_file(output), statistics)
-    entries = [_entry(case, order) for case in cases]
+    entries = [to_case(case, order) for case in cases]
     how = "one case for test, all others for training; the validation part is the training cases again"
     datalist.write(output, source, dataset, _split(entries, for_test), seed, how, cases=len(cases))
-
-
-def _find(source: Path) -> tuple[list[VolumeCase], tuple[int, ...] | None, str, list[str]]:
-    """Return cases, channel order, label numbering and problems of either layout."""
-    if (source / CONTENTS).exists():
-        cases, order, problems = read_decathlon(source)
-        return cases, order, "decathlon", problems
-    cases, problems = find_volume_cases(source)
-    return cases, None, "brats", problems
-
-
-def _entry(case: VolumeCase, order: tuple[int, ...] | None) -> Case:
-    labels = () if case.label is None else (case.label,)
-    return Case(case.images[0], labels, further_images=case.images[1:], channel_order=order)
 
 
 def _split(items: Sequence[Item], for_test: Sequence[bool]) -> dict[str, list[Item]]:

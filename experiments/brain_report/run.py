@@ -23,7 +23,7 @@ from experiments.brain_report.picture import draw_slice
 from experiments.brain_report.prepare import prepare
 from experiments.brain_report.set_ups import SET_UPS, config_files
 from experiments.brain_report.table import write_table
-from pu_unet_monai.config_keys import check_keys
+from pu_unet_monai.config_keys import check_keys, parse_settings
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> None:
-    settings = _read_settings(args.set)
+    settings = parse_settings(args.set)
     epochs = {name: SET_UPS[name].epochs if args.epochs is None else args.epochs for name in args.set_ups}
     for name in args.set_ups:
         _check(name, epochs[name], settings)
@@ -98,19 +98,6 @@ def _run(args: argparse.Namespace) -> None:
     write_table(output, args.set_ups, settings, args.threads)
     draw_slice(output, args.set_ups, args.dataset_dir, datalist)
     print(f"wrote {output / 'table.md'}, table.json and slice.png")
-
-
-def _read_settings(given: Sequence[str]) -> dict[str, Any]:
-    settings = {}
-    for setting in given:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {setting}: expected KEY=VALUE, such as learning_rate=0.0003.")
-        try:
-            settings[key] = json.loads(value)
-        except ValueError:
-            settings[key] = value
-    return settings
 
 
 def _check(name: str, epochs: int, settings: Mapping[str, Any]) -> None:

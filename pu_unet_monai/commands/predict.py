@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from pu_unet_monai import __version__
+from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.errors import UserError, find_user_error, first_cause, join_some
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path, make_folder
@@ -119,15 +120,7 @@ def _segmenter(bundle: TrainedBundle, args: argparse.Namespace) -> Callable[[Any
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, Any]:
-    overrides: dict[str, Any] = {}
-    for setting in args.set:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {setting}: expected KEY=VALUE, such as image_size=128.")
-        try:
-            overrides[key] = json.loads(value)
-        except ValueError:
-            overrides[key] = value
+    overrides = parse_settings(args.set)
     if args.device:
         try:
             overrides["device"] = torch.zeros(1, device=args.device).device

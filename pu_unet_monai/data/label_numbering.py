@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["CLASS_NAMES", "NUMBERINGS", "REGIONS", "check_numbering"]
+__all__ = ["CLASS_NAMES", "NUMBERINGS", "REGIONS", "REGIONS_OF", "check_numbering"]
 
 NUMBERINGS: dict[str, dict[str, tuple[int, ...]]] = {
     "brats": {"non-enhancing core": (1,), "edema": (2,), "enhancing tumour": (3, 4)},  # 4 before BraTS 2023
@@ -14,6 +14,13 @@ NUMBERINGS: dict[str, dict[str, tuple[int, ...]]] = {
 
 REGIONS: tuple[str, ...] = ("TC", "WT", "ET")
 """The channels of a network: tumour core, whole tumour, enhancing tumour (MONAI's order)."""
+
+REGIONS_OF: dict[str, tuple[str, ...]] = {
+    "non-enhancing core": ("TC", "WT"),
+    "edema": ("WT",),
+    "enhancing tumour": ("TC", "WT", "ET"),
+}
+"""By structure: the regions that it is part of."""
 
 CLASS_NAMES: tuple[str, ...] = ("background", *NUMBERINGS["brats"])
 """The classes by index: a label map in the numbering ``brats`` as we write it holds class indices."""

@@ -11,12 +11,11 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, convert_to_tensor
 
-from pu_unet_monai.data.label_numbering import NUMBERINGS, REGIONS, check_numbering
+from pu_unet_monai.data.label_numbering import NUMBERINGS, REGIONS, REGIONS_OF, check_numbering
 from pu_unet_monai.errors import UserError, join_some
 
 __all__ = ["LabelToRegions", "LabelToRegionsd", "RegionsToLabel", "RegionsToLabeld"]
 
-_REGIONS_OF = {"non-enhancing core": ("TC", "WT"), "edema": ("WT",), "enhancing tumour": ("TC", "WT", "ET")}
 # a region is painted over the one that it lies in
 _PAINTING = (("WT", "edema"), ("TC", "non-enhancing core"), ("ET", "enhancing tumour"))
 
@@ -62,7 +61,7 @@ class LabelToRegions(Transform):
             for number in numbers:
                 mask = values == number
                 known += torch.count_nonzero(mask)
-                for region in _REGIONS_OF[structure]:
+                for region in REGIONS_OF[structure]:
                     regions[REGIONS.index(region)] |= mask
         if known != values.numel():
             raise UserError(self._unexpected(label, values))
