@@ -66,7 +66,10 @@ def find_volume_cases(path: Path) -> tuple[list[VolumeCase], list[str]]:
     problems = [case for case in found if isinstance(case, str)]
     cases, twice = _without_namesakes([case for case in found if isinstance(case, VolumeCase)])
     if not found:
-        problems.append(f"{path}: no volume found, expected file names that end in {', '.join(VOLUME_SUFFIXES)}")
+        problems.append(
+            f"{path}: no volume found in it or up to {_DEPTH} folders below, expected file names that end in "
+            f"{', '.join(VOLUME_SUFFIXES)}"
+        )
     return sorted(cases, key=lambda case: case.name), problems + twice
 
 

@@ -119,7 +119,9 @@ def test_nothing_there(tmp_path):
     touch(tmp_path, "A_seg.nii.gz", "a.png", "one/two/three/A.nii.gz")
     cases, (problem,) = find_volume_cases(tmp_path)
     assert cases == []
-    assert problem.startswith(f"{tmp_path}: no volume found, expected file names that end in .nii.gz, .nii")
+    assert problem.startswith(
+        f"{tmp_path}: no volume found in it or up to 2 folders below, expected file names that end in .nii.gz, .nii"
+    )
 
 
 LAYOUTS = st.sampled_from(["single", "flat", "folder", "single with label", "folder with label"])

@@ -494,7 +494,10 @@ def test_contents_that_are_no_json_object(decathlon, tmp_path, fails, text):
 def test_nothing_to_prepare(tmp_path, fails):
     (tmp_path / "empty").mkdir()
     message = fails(brats.main, *arguments(tmp_path / "empty", tmp_path / "b.json"), folder=tmp_path)
-    assert f"{tmp_path / 'empty'}: no volume found, expected file names that end in .nii.gz" in message
+    assert (
+        f"{tmp_path / 'empty'}: no volume found in it or up to 2 folders below, expected file names that end in .nii.gz"
+        in message
+    )
     message = fails(brats.main, *arguments(tmp_path / "none", tmp_path / "b.json"), folder=tmp_path)
     assert message.startswith("error: 1 folder(s) not found:\n")
 
