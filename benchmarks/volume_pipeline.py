@@ -113,7 +113,9 @@ def dice(first: np.ndarray, second: np.ndarray) -> dict[str, float | None]:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--bundle", type=Path, default=Path("bundles/pu_unet_brats"))
     parser.add_argument("--image", type=Path, required=True, help="a 4D NIfTI file")
     parser.add_argument("--label", type=Path, required=True, help="its label map")

@@ -19,7 +19,7 @@ def new_parser(module: str, description: str) -> argparse.ArgumentParser:
         module: name of the module, as in ``python -m data_prep.<module>``.
         description: one sentence for ``--help``.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m data_prep.{module}", description=description)
+    parser = argparse.ArgumentParser(prog=f"python -m data_prep.{module}", description=description, allow_abbrev=False)
     parser.add_argument("--seed", type=_seed, default=42, help="the same seed gives the same result (default 42)")
     return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -24,15 +25,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     use_huge_pages()
-    parser = argparse.ArgumentParser(prog="python -m pu_unet_monai", description="PU-UNet for MONAI.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pu_unet_monai", description="PU-UNet for MONAI.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True)
     for name, summary in COMMANDS.items():
         command = importlib.import_module(f"pu_unet_monai.commands.{name}")
-        subparser = subparsers.add_parser(name, help=summary, description=command.__doc__)
+        subparser = subparsers.add_parser(name, help=summary, description=command.__doc__, allow_abbrev=False)
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        subparsers.choices[args.command].error(_advice(unknown, subparsers.choices[args.command]))
     try:
         return args.run(args)
     except Exception as error:
@@ -41,6 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {user_error}", file=sys.stderr)
         return 2
+
+
+def _advice(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """Say what is not known, with the nearest option that is."""
+    options = [option for action in parser._actions for option in action.option_strings]
+    nearest = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else "a key of the bundle's configuration is set by --set KEY=VALUE"
+    return f"unrecognized arguments: {' '.join(unknown)}; {hint}"
 
 
 if __name__ == "__main__":

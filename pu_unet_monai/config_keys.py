@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import json
 import sys
@@ -42,7 +43,7 @@ def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Read the values of ``--set KEY=VALUE``: as JSON where that is what they are, as text elsewhere.
+    """Read the values of ``--set KEY=VALUE``: as JSON or Python (``True``) where they are that, else as text.
 
     Raises:
         UserError: naming a setting without ``=``.
@@ -52,11 +53,15 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting}: expected KEY=VALUE, such as use_checkpoint=true.")
-        try:
-            overrides[key] = json.loads(value)
-        except ValueError:
-            overrides[key] = value
+        overrides[key] = _parse(value)
     return overrides
+
+
+def _parse(value: str) -> Any:
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return read(value)
+    return value
 
 
 def check_command_line() -> None:

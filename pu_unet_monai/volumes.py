@@ -24,7 +24,16 @@ from pu_unet_monai.files import atomic_path
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)  # as MONAI does: it is slow to import
 
-__all__ = ["VOLUME_SUFFIXES", "grid_text", "is_nifti", "read_volume", "same_grid", "strip_suffix", "write_volume"]
+__all__ = [
+    "VOLUME_SUFFIXES",
+    "grid_text",
+    "is_nifti",
+    "read_volume",
+    "same_grid",
+    "strip_suffix",
+    "to_file_voxels",
+    "write_volume",
+]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 """Endings of the file names that count as volumes."""
@@ -130,6 +139,12 @@ def grid_text(volume: MetaTensor) -> str:
     origin = ", ".join(f"{o:.4g}" for o in volume.affine[:3, 3].tolist())
     axes = "".join(nibabel.orientations.aff2axcodes(np.asarray(volume.affine)))
     return f"{size} voxels of {spacing} mm from ({origin}), axes {axes}"
+
+
+def to_file_voxels(volume: MetaTensor) -> np.ndarray:
+    """Return the matrix (4, 4) from voxels of a transformed volume to voxels of the file that it came from."""
+    original = np.asarray(volume.meta[MetaKeys.ORIGINAL_AFFINE], np.float64)
+    return np.linalg.inv(original) @ np.asarray(volume.affine, np.float64)
 
 
 def write_volume(volume: MetaTensor, path: str | os.PathLike[str], dtype: type, description: str) -> None:

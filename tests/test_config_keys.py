@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pu_unet_monai.config_keys import check_command_line, check_keys
+from pu_unet_monai.config_keys import check_command_line, check_keys, parse_settings
 from pu_unet_monai.errors import UserError
 
 KNOWN = ["imports", "placement", "train", "_meta_"]
@@ -21,6 +21,19 @@ def test_all_others_are_named_with_the_nearest():
     message = r"train\.json: has no key placment \(did you mean placement\?\), zzz; it has imports, placement, train\."
     with pytest.raises(UserError, match=message):
         check_keys(["placment", "train", "zzz"], KNOWN, "train.json")
+
+
+def test_settings_in_json_or_python():
+    settings = ["amp=False", "force=true", "memory_budget=2GB", "roi_size=[96, 96, 96]", "window=None", "x=a=b", "y="]
+    assert parse_settings(settings) == {
+        "amp": False,
+        "force": True,
+        "memory_budget": "2GB",
+        "roi_size": [96, 96, 96],
+        "window": None,
+        "x": "a=b",
+        "y": "",
+    }
 
 
 @pytest.mark.parametrize("form", ["{}", "['{}']"])

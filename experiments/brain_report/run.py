@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.brain_report.run", description="Compare the brain report's set-ups."
+        prog="python -m experiments.brain_report.run",
+        description="Compare the brain report's set-ups.",
+        allow_abbrev=False,
     )
     parser.add_argument("--dataset-dir", type=Path, required=True, help="brain MRI as the Decathlon's Task01 or BraTS")
     parser.add_argument("--output", type=Path, required=True, help="folder for trainings, table and picture")

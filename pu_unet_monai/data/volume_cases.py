@@ -14,6 +14,8 @@ __all__ = ["VolumeCase", "find_volume_cases"]
 
 _DEPTH = 2
 """How far below the given folder cases may lie: ``HGG/<case>`` in older years of BraTS."""
+_LABEL_FOLDERS = {"labelsTr", "labelsTs"}
+"""Of the Decathlon's layout; what they hold has the names of the images."""
 _LABEL_ENDINGS = ("_seg", "-seg")
 _ADVICE = dict(zip(MODALITIES, ("_flair", "_t1", "_t1ce", "_t2"), strict=True))
 
@@ -41,8 +43,8 @@ def find_volume_cases(path: Path) -> tuple[list[VolumeCase], list[str]]:
 
     A file whose name ends in a modality (see :func:`~pu_unet_monai.data.modalities.modality_of`) belongs to the case
     named by the rest, or by its folder if nothing is left (``A/flair.nii.gz``). Files named ``*_seg*`` or ``*-seg*``
-    are no images: ``A_seg`` is the label of case A, the others are ignored, as are ``*_prob`` and hidden files. Each
-    other volume is a 4D file and a case of its own.
+    are no images: ``A_seg`` is the label of case A, the others are ignored, as are ``*_prob``, hidden files, and the
+    folders ``labelsTr`` and ``labelsTs``. Each other volume is a 4D file and a case of its own.
 
     Args:
         path: one 4D file, or the file of one modality, whose siblings are found; or a folder of 4D files, of four
@@ -77,7 +79,7 @@ def _folders(path: Path, depth: int) -> Iterator[Path]:
     yield path
     if depth:
         for child in sorted(path.iterdir()):
-            if child.is_dir() and not child.name.startswith("."):
+            if child.is_dir() and not child.name.startswith(".") and child.name not in _LABEL_FOLDERS:
                 yield from _folders(child, depth - 1)
 
 

@@ -26,7 +26,9 @@ _LETTERS = {"sagittal": "AP", "coronal": "RL", "axial": "RL"}
 """What lies at the left and the right of each plane, of an array in the orientation LPS."""
 
 
-def draw_three_planes(image: NDArray, regions: NDArray, spacing: tuple[float, ...], path: Path, title: str) -> None:
+def draw_three_planes(
+    image: NDArray, regions: NDArray, spacing: tuple[float, ...], to_file: NDArray, path: Path, title: str
+) -> None:
     """Draw the axial, coronal and sagittal plane with most whole tumour, on FLAIR and on contrast-enhanced T1.
 
     Drawn as radiologists look at it: the patient's right is at the left of axial and coronal planes.
@@ -35,6 +37,7 @@ def draw_three_planes(image: NDArray, regions: NDArray, spacing: tuple[float, ..
         image: (4, x, y, z), in the orientation LPS.
         regions: (3, x, y, z) of 0 and 1: TC, WT, ET.
         spacing: size of a voxel in mm.
+        to_file: (4, 4), from voxels of the array to voxels of the file, for the numbers of the slices.
         path: the picture to write, by its extension.
         title: what stands above all.
     """
@@ -48,7 +51,8 @@ def draw_three_planes(image: NDArray, regions: NDArray, spacing: tuple[float, ..
             masks = {name: np.take(mask, index, axis) for name, mask in zip(REGIONS, regions, strict=True)}
             sides = [size for i, size in enumerate(spacing) if i != axis]
             _draw_plane(axes, np.take(background, index, axis), masks, plane, sides[1] / sides[0])
-            axes.set_title(f"{modality}, {plane} {index}", fontsize=8)
+            number = _number_in_file(index, axis, whole.shape, to_file)
+            axes.set_title(f"{modality}, {plane} {number}", fontsize=8)
     handles = [Line2D([], [], color=colour, label=_NAMES[name]) for name, colour in _COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False, title=NOTICE)
     with atomic_path(path) as temporary:
@@ -65,6 +69,13 @@ def _draw_plane(axes: Axes, background: NDArray, masks: dict[str, NDArray], plan
     for x, letter in zip((0.02, 0.98), _LETTERS[plane], strict=True):
         axes.text(x, 0.5, letter, transform=axes.transAxes, color="w", fontsize=7, ha="left" if x < 0.5 else "right")
     axes.set_axis_off()
+
+
+def _number_in_file(index: int, axis: int, shape: tuple[int, ...], to_file: NDArray) -> int:
+    """Return the number, from 0, that a slice's middle has in the file, along the axis that runs most like its own."""
+    middle = [(size - 1) / 2 for size in shape]
+    middle[axis] = index
+    return round(float((to_file @ [*middle, 1])[np.abs(to_file[:3, axis]).argmax()]))
 
 
 def _largest_slice(mask: NDArray[np.bool_], axis: int) -> int:

@@ -97,7 +97,7 @@ class ScoresWriter:
         with atomic_path(self.output_dir / "scores.json") as path:
             path.write_text(json.dumps(content, indent=2) + "\n")
         for name, mean in summary.items():
-            _log.info("%-24s %s", name, f"{mean['mean']:.4f}  ({mean['cases']} images)" if mean["cases"] else "-")
+            _log.info("%-24s %s", name, f"{mean['mean']:.4f}  ({mean['cases']} cases)" if mean["cases"] else "-")
         _log.info("scores of %d cases of the %s split: %s", len(rows), self.split, self.output_dir / "scores.csv")
 
     def _columns(self, engine: Evaluator) -> dict[str, list[float]]:

@@ -40,7 +40,7 @@ _KEPT_BY_MALLOC = 3
 
 
 class ForegroundInferer(Inferer):
-    """Run a network on the box of the foreground, the voxels where any channel is not 0; the rest is background.
+    """Run a network on the box of the foreground, the voxels where any channel is not 0; all others are background.
 
     The box is taken in one pass if that fits into the memory budget, and in the tiles of another inferer if not.
     What a pass needs is counted by :func:`~pu_unet_monai.runtime.dry_run.dry_run`, with its workspace, in the
@@ -56,7 +56,7 @@ class ForegroundInferer(Inferer):
             ``SlidingWindowInferer``. An inferer without them gets the box as a whole.
         memory_budget: bytes, or a text such as ``"2GB"``, that the process may hold in all (CPU: resident memory,
             with libraries and the volume) or have allocated (CUDA). Defaults to None, what is free now.
-        background: the output (logit) outside the box, or one per channel. Defaults to -10.
+        background: the output (logit) where no channel has a signal, or one per channel. Defaults to -10.
         one_pass: whether one pass is allowed. Defaults to True.
 
     Attributes:
@@ -112,7 +112,7 @@ class ForegroundInferer(Inferer):
                 part = inferer(images[box], network, *args, **kwargs)
             if output is None:
                 output = self._background(images, part.shape[1], part.dtype, part.device)
-            output[box] = part
+            output[box] = torch.where(nonzero(images[box]).any(dim=1, keepdim=True).to(part.device), part, output[box])
         if output is None:
             output = self._background(images, *self._output_of(images, network, *args, **kwargs), images.device)
         return convert_to_dst_type(output, inputs, dtype=output.dtype, device=output.device)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from pu_unet_monai.inferers import ForegroundInferer
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.transforms import LabelToRegions, SaveLabelMap
-from pu_unet_monai.volumes import VOLUME_SUFFIXES, write_volume
+from pu_unet_monai.volumes import VOLUME_SUFFIXES, to_file_voxels, write_volume
 
 __all__ = ["find_volumes", "segment_volume"]
 
@@ -84,12 +86,12 @@ def segment_volume(bundle: TrainedBundle, case: VolumeCase, output: Path, probab
         "empty_regions": [region for region, volume in volumes.items() if not volume],
         "shape": list(label_map.shape[1:]),
         "spacing_mm": [round(float(s), 4) for s in label_map.pixdim],
-        **_passage(bundle),
+        **_passage(bundle, to_file_voxels(result[CommonKeys.IMAGE])),
         "forced": forced,
     }
 
 
-def _passage(bundle: TrainedBundle) -> dict[str, Any]:
+def _passage(bundle: TrainedBundle, to_file: np.ndarray) -> dict[str, Any]:
     """Say how the last case went through the network, and whether the weights were made for that."""
     inferer: Inferer | None = bundle.inferer
     while inferer is not None and not isinstance(inferer, ForegroundInferer):
@@ -97,7 +99,7 @@ def _passage(bundle: TrainedBundle) -> dict[str, Any]:
     if inferer is None or inferer.last is None:
         return {}
     window = inferer.last["window"]
-    passage = {"window": window, "foreground_box": inferer.last["box"]}
+    passage = {"window": window, "foreground_box": _box_in_file(inferer.last["box"], to_file)}
     if bundle.metadata.get("window", window) != window:
         shown = window if isinstance(window, str) else "tiles of " + "x".join(map(str, window))
         passage["warning"] = (
@@ -105,6 +107,14 @@ def _passage(bundle: TrainedBundle) -> dict[str, Any]:
             "from what they were tested with; if memory was short, raise memory_budget or free some"
         )
     return passage
+
+
+def _box_in_file(box: Sequence[Sequence[int]], to_file: np.ndarray) -> list[list[int]]:
+    """Turn a box, its first voxels and the first behind it, into voxels of the file."""
+    start, end = np.asarray(box[0]), np.asarray(box[1]) - 1
+    corners = [to_file[:3, :3] @ corner + to_file[:3, 3] for corner in itertools.product(*zip(start, end, strict=True))]
+    first, last = np.min(corners, axis=0), np.max(corners, axis=0)
+    return [np.rint(first).astype(int).tolist(), (np.rint(last).astype(int) + 1).tolist()]
 
 
 def _draw(
@@ -115,4 +125,5 @@ def _draw(
     title = f"{name}: " + ", ".join(f"{region} {volumes[region]:.1f} mL" for region in ("WT", "TC", "ET"))
     if forced:
         title += "\nFORCED, the input is not what the network was trained on: " + "; ".join(forced)
-    draw_three_planes(convert_to_numpy(image), regions, tuple(label_map.pixdim.tolist()), path, title)
+    spacing = tuple(label_map.pixdim.tolist())
+    draw_three_planes(convert_to_numpy(image), regions, spacing, to_file_voxels(image), path, title)

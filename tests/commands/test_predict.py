@@ -175,3 +175,18 @@ def test_images_with_one_stem_are_refused(bundle, images, tmp_path, capsys):
     shutil.copy(images / "tall.jpg", images / "wide.jpg")
     assert predict(bundle, images, tmp_path / "out") == 2
     assert "same name: wide.jpg, wide.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("--probabilites", "unrecognized arguments: --probabilites; did you mean --probabilities?"),
+        ("--prob", "unrecognized arguments: --prob; "),
+        ("--memory_budget=2GB", "a key of the bundle's configuration is set by --set KEY=VALUE"),
+    ],
+)
+def test_unknown_options(bundle, images, tmp_path, capsys, option, advice):
+    with pytest.raises(SystemExit, match="2"):
+        predict(bundle, images, tmp_path / "out", option)
+    assert advice in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -84,6 +84,12 @@ def predicted(bundle, phantom, tmp_path_factory) -> Path:
     return output
 
 
+def box_of(mask: np.ndarray) -> list[list[int]]:
+    """Return the first voxels of a mask, and the first behind it."""
+    found = np.argwhere(mask)
+    return [found.min(axis=0).tolist(), (found.max(axis=0) + 1).tolist()]
+
+
 def test_files_and_report(bundle, phantom, predicted):
     names = [case.name for case in case_folders(phantom)]
     endings = ("_seg.nii.gz", "_prob.nii.gz", ".png")
@@ -95,8 +101,11 @@ def test_files_and_report(bundle, phantom, predicted):
     assert report["weights_sha256"] == hashlib.sha256((bundle / "models" / "model.pt").read_bytes()).hexdigest()
     assert report["peak_memory_mb"] > 100
     assert "Not a medical device" in report["notice"]
-    for case in report["cases"]:
+    for case, folder in zip(report["cases"], case_folders(phantom), strict=True):
         values = seg(predicted / case["segmentation"])
+        brain = (image_of(folder)[0] != 0).any(axis=-1)
+        assert not values[~brain].any()
+        assert case["foreground_box"] == box_of(brain)
         assert case["numbering"] == "brats"
         assert case["seconds"] > 0
         assert case["forced"] == []
@@ -128,6 +137,7 @@ def test_labels_are_the_network_on_the_box_of_the_brain(phantom, predicted):
         channel[inside] = (channel[inside] - channel[inside].mean()) / channel[inside].std()
     with torch.no_grad():
         logits = network()(torch.from_numpy(np.moveaxis(image, -1, 0))[None])[0].numpy()
+    logits[:, (image == 0).all(axis=-1)] = -10  # there is no brain
     expected = np.zeros(SHAPE, np.uint8)
     for logit, value in zip(logits[[1, 0, 2]], (2, 1, 3), strict=True):
         expected[box][logit > 0] = value
@@ -154,6 +164,8 @@ def test_other_orientations_put_back_are_the_same(bundle, phantom, predicted, tm
     assert np.array_equal(written.affine, nibabel.load(tmp_path / "turned.nii.gz").affine)
     back = written.as_reoriented(nibabel.orientations.ornt_transform(codes, nibabel.io_orientation(image.affine)))
     assert np.array_equal(np.asarray(back.dataobj), seg(predicted / f"{case.name}_seg.nii.gz"))
+    (reported,) = json.loads((tmp_path / "out" / "report.json").read_text())["cases"]
+    assert reported["foreground_box"] == box_of((np.asarray(turned.dataobj) != 0).any(axis=-1))
 
 
 def test_oblique_headers(bundle, phantom, predicted, tmp_path):

@@ -168,3 +168,12 @@ def test_published_4d_files(data_dir):
     cases, problems = find_volume_cases(data_dir / "Task01_BrainTumour")  # its labels have the images' names
     assert cases == []
     assert len(problems) == 5
+
+
+def test_the_decathlon_layout_gives_its_images(tmp_path: Path) -> None:
+    for part in ("imagesTr", "labelsTr", "imagesTs"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / f"BRATS_00{len(part)}{part[-1]}.nii.gz").touch()
+    cases, problems = find_volume_cases(tmp_path)
+    assert [case.images[0].parent.name for case in cases] == ["imagesTr", "imagesTs"]
+    assert not problems
