@@ -95,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
             failed.append({"image": name, "error": reason})
     begun = len(done) + len(failed) - len(cases.problems)
     not_run = list(cases.found)[begun:]
-    _write_report(args.output, bundle, {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run})
+    weights_note = _write_report(
+        args.output, bundle, {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
+    )
     if cases.skipped:
         print(f"skipped, as no images by their names: {join_some(cases.skipped)}")
     for case in done:
@@ -104,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     for failure in failed:
         print("failed: " + ": ".join(filter(None, failure.values())))
     print(f"{len(done)} of {len(cases.found) + len(cases.problems)} cases segmented: {args.output}")
+    if weights_note:
+        print(f"weights: {weights_note}")
     print(NOTICE)
     if interrupted:
         print(f"interrupted; not run: {join_some(not_run)}")
@@ -133,20 +137,25 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
-def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, list]) -> None:
+def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, list]) -> str | None:
+    """Write ``report.json`` and return what the bundle's metadata say of these very weights."""
+    weights_hash = hashlib.sha256(bundle.weights_file.read_bytes()).hexdigest()
+    weights_note = bundle.metadata.get("weights_notes", {}).get(weights_hash)
     report = {
         "notice": NOTICE,
         "bundle": bundle.folder.resolve().name,
         "bundle_version": bundle.metadata.get("version"),
         "package_version": __version__,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "monai": monai.__version__},
-        "weights_sha256": hashlib.sha256(bundle.weights_file.read_bytes()).hexdigest(),
+        "weights_sha256": weights_hash,
+        "weights_note": weights_note,
         "device": str(bundle.device),
         "peak_memory_mb": round(_peak_bytes(bundle.device) / 1e6),
         **outcome,
     }
     with atomic_path(output / "report.json") as path:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return weights_note
 
 
 def _peak_bytes(device: torch.device) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -239,3 +240,9 @@ def test_weights_stay_under_30_mb_in_half_precision(repository, config):
     assert isinstance(network, PUUNet)
     assert sum(parameter.numel() for parameter in network.parameters()) == 10_444_487
     assert 2 * 10_444_487 < 30e6
+
+
+def test_metadata_speak_of_the_weights_that_are_there(repository):
+    bundle = repository / "bundles" / "pu_unet_brats"
+    notes = json.loads((bundle / "configs" / "metadata.json").read_text())["weights_notes"]
+    assert list(notes) == [hashlib.sha256((bundle / "models" / "model.pt").read_bytes()).hexdigest()]
