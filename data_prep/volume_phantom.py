@@ -47,7 +47,8 @@ def make(
 
     Args:
         output: folder to make; it must not exist, or be empty.
-        layout: ``decathlon`` (4D files, ``dataset.json``) or ``brats`` (four files and a label a case).
+        layout: ``decathlon`` (4D files, ``dataset.json``), ``brats`` (four files and a label a case), or ``dicom`` (a
+            study of four series a case, without labels).
         number: number of cases.
         shape: voxels along x, y and z, of 1 mm.
         seed: the same arguments and seed give the same files.
@@ -79,6 +80,11 @@ def _make(args: argparse.Namespace) -> None:
     shape = [round(args.size * side / max(PROPORTIONS)) for side in PROPORTIONS]
     make(args.output, args.layout, args.number, shape, args.seed)
     print(f"wrote {args.number} synthetic cases of {'x'.join(map(str, shape))} voxels to {args.output}")
+    if args.layout == "dicom":
+        bundle = "bundles/pu_unet_brats"
+        source = shlex.quote(str(args.output))
+        print(f"next:\n  python -m pu_unet_monai predict --bundle {bundle} --input {source} --output {source}_seg")
+        return
     source, datalist = shlex.quote(str(args.output)), shlex.quote(f"{args.output}.json")
     print(f"next:\n  python -m data_prep.brats --source {source} --output {datalist}")
 
@@ -120,7 +126,17 @@ def _brats(folder: Path, heads: Heads) -> None:
         _save(_renumber(label, numbers), folder / name / f"{name}_seg.nii.gz")
 
 
-LAYOUTS: dict[str, Callable[[Path, Heads], None]] = {"brats": _brats, "decathlon": _decathlon}
+def _dicom(folder: Path, heads: Heads) -> None:
+    try:
+        from data_prep.dicom_layout import write_study
+    except ImportError as error:
+        raise UserError(f'--layout dicom: {error}; pip install "pu-unet-monai[dicom]"') from error
+    for name, image, _ in heads:
+        series = {text: image[..., channel] for channel, text in enumerate(("FLAIR", "T1", "T1 +C", "T2"))}
+        write_study(folder / name, name, series, _affine(image))
+
+
+LAYOUTS: dict[str, Callable[[Path, Heads], None]] = {"brats": _brats, "decathlon": _decathlon, "dicom": _dicom}
 """What writes the cases of each layout, given the folder and the cases."""
 
 
@@ -128,11 +144,16 @@ def _renumber(label: NDArray[np.uint8], numbers: Mapping[int, int]) -> NDArray[n
     return sum((np.uint8(number) * (label == part) for part, number in numbers.items()), np.zeros_like(label))
 
 
-def _save(values: NDArray[np.int16] | NDArray[np.uint8], path: Path) -> None:
-    """Save a volume with the geometry of BraTS files: axes LPS, 1 mm, origin (0, y - 1, 0)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _affine(values: NDArray) -> NDArray[np.float64]:
+    """Return the geometry of BraTS files: axes LPS, 1 mm, origin (0, y - 1, 0)."""
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
     affine[1, 3] = values.shape[1] - 1
+    return affine
+
+
+def _save(values: NDArray[np.int16] | NDArray[np.uint8], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    affine = _affine(values)
     image = nibabel.Nifti1Image(values, affine)
     image.set_qform(affine, 1)
     image.set_sform(affine, 1)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from monai.data import ITKReader, MetaTensor, NibabelReader
 from monai.data.utils import correct_nifti_header_if_necessary
-from monai.transforms import LoadImage
 from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, ensure_tuple, optional_import
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
@@ -21,6 +20,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path
+from pu_unet_monai.loading import new_load_image
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)  # as MONAI does: it is slow to import
 
@@ -102,7 +102,7 @@ def read_volume(path: str | os.PathLike[str], dtype: type | None = None) -> Meta
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file.")
     reader = _CheckedNibabelReader(squeeze_non_spatial_dims=True) if is_nifti(path) else _ITKReader()
-    load = LoadImage(image_only=True, ensure_channel_first=True, dtype=dtype)
+    load = new_load_image(dtype)
     try:
         volume = load(path, reader=reader)
     except _DAMAGED as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
+import importlib
 import json
 import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import monai
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from pu_unet_monai import __version__
 from pu_unet_monai.config_keys import parse_settings
+from pu_unet_monai.data.dicom_files import holds_dicom
 from pu_unet_monai.errors import UserError, find_user_error, first_cause, join_some
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path, make_folder
@@ -39,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         type=Path,
         required=True,
-        help="an image or a folder of them; for volumes a 4D file or a folder of cases (4D files, or four files each)",
+        help="an image or a folder of them; for volumes a 4D file, a folder of cases (4D files, or four files "
+        "each), or a folder of DICOM series",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for masks, pictures and report.json")
     parser.add_argument("--device", help="such as cpu or cuda:0; by default a GPU if there is one")
@@ -48,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--numbering", choices=["brats", "decathlon"], help="volumes: label numbers to write (default brats: 1, 2, 3)"
+    )
+    parser.add_argument(
+        "--series",
+        metavar="MODALITY=SERIES",
+        action="append",
+        default=[],
+        help="DICOM: number, UID or description of the series to take as FLAIR, T1w, T1gd or T2w; may be repeated",
     )
     parser.add_argument(
         "--force", action="store_true", help="volumes: segment what does not look co-registered and skull-stripped too"
@@ -76,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: if nothing can be done at all.
     """
     bundle = TrainedBundle(args.bundle, _overrides(args))
-    segment = _segmenter(bundle, args)
-    cases: Cases = find_images(args.input) if bundle.spatial_dims == 2 else find_volumes(args.input)
+    cases, segment = _find(bundle, args)
     if args.output.resolve() in {folder.resolve() for folder in cases.folders}:
         raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     make_folder(args.output)
@@ -115,12 +124,33 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _segmenter(bundle: TrainedBundle, args: argparse.Namespace) -> Callable[[Any], dict[str, Any]]:
+def _find(bundle: TrainedBundle, args: argparse.Namespace) -> tuple[Cases, Callable[[Any], dict[str, Any]]]:
+    """Return the cases and what segments one of them."""
     if args.probabilities and bundle.probabilities is None:
         raise UserError(f"--probabilities: the bundle {bundle.folder} offers none; leave it out.")
     if bundle.spatial_dims == 2:
-        return lambda image: segment_image(bundle, image, args.output)
-    return lambda case: segment_volume(bundle, case, args.output, args.probabilities)
+        if holds_dicom(args.input):
+            raise UserError(
+                f"--input {args.input}: DICOM, but this bundle takes PNG or JPEG images; export them as such."
+            )
+        return find_images(args.input), lambda image: segment_image(bundle, image, args.output)
+    if not holds_dicom(args.input):
+        if args.series:
+            raise UserError(f"--series: only for DICOM, and --input {args.input} holds none; leave it out.")
+        return find_volumes(args.input), lambda case: segment_volume(bundle, case, args.output, args.probabilities)
+    dicom = _import_dicom(args.input)
+    cases: Cases = dicom.find_dicom(args.input, bundle.channel_names, args.series)
+    return cases, lambda study: dicom.segment_study(bundle, study, args.output, args.probabilities, args.force)
+
+
+def _import_dicom(folder: Path) -> ModuleType:
+    try:
+        return importlib.import_module("pu_unet_monai.runtime.segment_study")
+    except ImportError as error:
+        raise UserError(
+            f"--input {folder}: DICOM needs packages that are not installed ({error}): "
+            'pip install "pu-unet-monai[dicom]".'
+        ) from error
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, Any]:
@@ -139,15 +169,14 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, list]) -> str | None:
     """Write ``report.json`` and return what the bundle's metadata say of these very weights."""
-    weights_hash = hashlib.sha256(bundle.weights_file.read_bytes()).hexdigest()
-    weights_note = bundle.metadata.get("weights_notes", {}).get(weights_hash)
+    weights_note = bundle.metadata.get("weights_notes", {}).get(bundle.weights_sha256)
     report = {
         "notice": NOTICE,
         "bundle": bundle.folder.resolve().name,
         "bundle_version": bundle.metadata.get("version"),
         "package_version": __version__,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "monai": monai.__version__},
-        "weights_sha256": weights_hash,
+        "weights_sha256": bundle.weights_sha256,
         "weights_note": weights_note,
         "device": str(bundle.device),
         "peak_memory_mb": round(_peak_bytes(bundle.device) / 1e6),

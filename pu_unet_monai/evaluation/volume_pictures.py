@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from pu_unet_monai.data.label_numbering import REGIONS
+from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.evaluation.grey import grey_levels
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path
@@ -20,31 +22,41 @@ __all__ = ["draw_three_planes"]
 
 _COLOURS = {"WT": "#ffd200", "TC": "#ff5ac8", "ET": "#ff2d2d"}
 _NAMES = {"WT": "whole tumour", "TC": "tumour core", "ET": "enhancing tumour"}
-_BACKGROUNDS = {"FLAIR": 0, "T1gd": 2}
+_BACKGROUNDS = ("FLAIR", "T1gd")
+"""What radiologists look for edema and enhancement on."""
 _PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 _LETTERS = {"sagittal": "AP", "coronal": "RL", "axial": "RL"}
 """What lies at the left and the right of each plane, of an array in the orientation LPS."""
 
 
 def draw_three_planes(
-    image: NDArray, regions: NDArray, spacing: tuple[float, ...], to_file: NDArray, path: Path, title: str
+    image: NDArray,
+    regions: NDArray,
+    spacing: tuple[float, ...],
+    to_file: NDArray,
+    path: Path,
+    title: str,
+    channels: Sequence[str] = MODALITIES,
 ) -> None:
     """Draw the axial, coronal and sagittal plane with most whole tumour, on FLAIR and on contrast-enhanced T1.
 
-    Drawn as radiologists look at it: the patient's right is at the left of axial and coronal planes.
+    Drawn as radiologists look at it: the patient's right is at the left of axial and coronal planes. An image that has
+    neither of the two is drawn by its first channel.
 
     Args:
-        image: (4, x, y, z), in the orientation LPS.
+        image: (C, x, y, z), in the orientation LPS.
         regions: (3, x, y, z) of 0 and 1: TC, WT, ET.
         spacing: size of a voxel in mm.
         to_file: (4, 4), from voxels of the array to voxels of the file, for the numbers of the slices.
         path: the picture to write, by its extension.
         title: what stands above all.
+        channels: the names of the image's channels. Defaults to FLAIR, T1w, T1gd, T2w.
     """
+    shown = [index for index, name in enumerate(channels) if name in _BACKGROUNDS] or [0]
     whole = regions[REGIONS.index("WT")] != 0
-    figure = Figure(figsize=(9, 6.6), layout="constrained")
+    figure = Figure(figsize=(9, 0.6 + 3 * len(shown)), layout="constrained")
     figure.suptitle(title, fontsize=10, wrap=True)
-    for row, (modality, channel) in zip(figure.subplots(2, 3), _BACKGROUNDS.items(), strict=True):
+    for row, channel in zip(figure.subplots(len(shown), 3, squeeze=False), shown, strict=True):
         background = grey_levels(image[channel])
         for axes, (plane, axis) in zip(row, reversed(_PLANES.items()), strict=True):
             index = _largest_slice(whole, axis)
@@ -52,7 +64,7 @@ def draw_three_planes(
             sides = [size for i, size in enumerate(spacing) if i != axis]
             _draw_plane(axes, np.take(background, index, axis), masks, plane, sides[1] / sides[0])
             number = _number_in_file(index, axis, whole.shape, to_file)
-            axes.set_title(f"{modality}, {plane} {number}", fontsize=8)
+            axes.set_title(f"{channels[channel]}, {plane} {number}", fontsize=8)
     handles = [Line2D([], [], color=colour, label=_NAMES[name]) for name, colour in _COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False, title=NOTICE)
     with atomic_path(path) as temporary:

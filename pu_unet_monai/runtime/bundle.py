@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,17 @@ class TrainedBundle:
                 "check the values given with --set."
             ) from error
         load_weights(self.network, self.weights_file)
+
+    @property
+    def channel_names(self) -> list[str]:
+        """What the metadata call the channels of the input, in their order."""
+        names: dict[str, str] = self.metadata["network_data_format"]["inputs"]["image"]["channel_def"]
+        return [names[index] for index in sorted(names, key=int)]
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the file of weights."""
+        return hashlib.sha256(self.weights_file.read_bytes()).hexdigest()
 
     def predict(self, image: Any, probabilities: bool = False) -> dict[str, MetaTensor]:
         """Segment one image.

@@ -69,7 +69,7 @@ def segment_volume(bundle: TrainedBundle, case: VolumeCase, output: Path, probab
     voxels = convert_to_numpy(LabelToRegions(numbering)(label_map)).sum(axis=(1, 2, 3), dtype=np.int64)
     millilitres = voxels * float(np.abs(np.linalg.det(label_map.affine[:3, :3]))) / 1000
     volumes = {region: round(float(v), 3) for region, v in zip(REGIONS, millilitres, strict=True)}
-    _draw(result, numbering, output / f"{name}.png", name, volumes, forced)
+    _draw(bundle, result, output / f"{name}.png", name, volumes, forced)
     files = {"segmentation": f"{name}_seg.nii.gz", "picture": f"{name}.png"}
     if probabilities:
         files["probabilities"] = f"{name}_prob.nii.gz"
@@ -118,12 +118,18 @@ def _box_in_file(box: Sequence[Sequence[int]], to_file: np.ndarray) -> list[list
 
 
 def _draw(
-    result: dict[str, Any], numbering: str, path: Path, name: str, volumes: dict[str, float], forced: list[str]
+    bundle: TrainedBundle,
+    result: dict[str, Any],
+    path: Path,
+    name: str,
+    volumes: dict[str, float],
+    forced: list[str],
 ) -> None:
     image, label_map = result[CommonKeys.IMAGE], result[GRID]
-    regions = convert_to_numpy(LabelToRegions(numbering)(label_map))
+    regions = convert_to_numpy(LabelToRegions(bundle.numbering or "brats")(label_map))
     title = f"{name}: " + ", ".join(f"{region} {volumes[region]:.1f} mL" for region in ("WT", "TC", "ET"))
     if forced:
         title += "\nFORCED, the input is not what the network was trained on: " + "; ".join(forced)
     spacing = tuple(label_map.pixdim.tolist())
-    draw_three_planes(convert_to_numpy(image), regions, spacing, to_file_voxels(image), path, title)
+    voxels, to_file = convert_to_numpy(image), to_file_voxels(image)
+    draw_three_planes(voxels, regions, spacing, to_file, path, title, bundle.channel_names)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from monai.config import DtypeLike, KeysCollection, PathLike
 from monai.data import PILReader
-from monai.transforms import LoadImage, MapTransform, Transform
+from monai.transforms import MapTransform, Transform
 
 from pu_unet_monai.data.readers import MaskReader, RGBReader
+from pu_unet_monai.loading import new_load_image
 
 __all__ = ["LoadMask", "LoadMaskd", "LoadRGB", "LoadRGBd"]
 
@@ -21,7 +22,7 @@ class _Load(Transform):
 
     def __init__(self, reader: PILReader, dtype: DtypeLike) -> None:
         self._reader = reader
-        self._load = LoadImage(image_only=True, ensure_channel_first=True, dtype=dtype)
+        self._load = new_load_image(dtype)
 
     def __call__(self, filename: Sequence[PathLike] | PathLike) -> torch.Tensor:
         return self._load(filename, reader=self._reader)

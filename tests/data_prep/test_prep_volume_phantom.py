@@ -11,6 +11,7 @@ from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 
 from data_prep import volume_phantom
 from data_prep.volume_phantom_scene import EDEMA, ENHANCING, NON_ENHANCING, paint_head
+from pu_unet_monai.data.modalities import MODALITIES
 
 SHAPE = (30, 34, 26)
 FLAIR, T1W, T1GD, T2W = range(4)
@@ -194,3 +195,20 @@ def test_small_and_long_heads_have_all_parts(shape, seed):
     image, label = paint(seed, shape)
     assert set(np.unique(label)) == {0, NON_ENHANCING, EDEMA, ENHANCING}
     assert (image == 0).mean() > 0.4
+
+
+def test_dicom_layout_holds_the_same_voxels(tmp_path):
+    pytest.importorskip("highdicom", reason="highdicom is not installed (extra dicom)")
+    from pu_unet_monai.dicom.read import read_series
+    from pu_unet_monai.dicom.study import find_studies
+
+    volume_phantom.make(tmp_path / "dicom", "dicom", number=2, shape=(24, 28, 20))
+    volume_phantom.make(tmp_path / "brats", "brats", number=2, shape=(24, 28, 20))
+    studies, problems, aside = find_studies(tmp_path / "dicom", MODALITIES, {})
+    assert (problems, aside) == ([], [])
+    assert [study.name for study in studies] == ["phantom_001", "phantom_002"]
+    for modality, ending in zip(MODALITIES, ("flair", "t1", "t1ce", "t2"), strict=True):
+        volume = read_series(studies[1].series[modality]).to_tensor()
+        expected = nibabel.load(tmp_path / "brats" / "phantom_002" / f"phantom_002_{ending}.nii.gz")
+        assert np.array_equal(volume[0].numpy(), np.asarray(expected.dataobj))
+        assert np.allclose(volume.affine, expected.affine)

@@ -1,0 +1,31 @@
+"""Telling DICOM files from others by their first bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pu_unet_monai.volumes import VOLUME_SUFFIXES
+
+__all__ = ["holds_dicom", "is_dicom_file"]
+
+_PREAMBLE = 128
+_MAGIC = b"DICM"
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Tell whether a file begins as DICOM files do, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
+    except OSError:
+        return False
+
+
+def holds_dicom(path: Path) -> bool:
+    """Tell whether ``path`` is a DICOM file, or a folder with some in or below it and no other volumes."""
+    if path.is_file():
+        return is_dicom_file(path)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    if any(file.name.lower().endswith(VOLUME_SUFFIXES) for file in files):
+        return False
+    return any(is_dicom_file(file) for file in files)

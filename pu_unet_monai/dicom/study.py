@@ -1,0 +1,137 @@
+"""Putting the series of a DICOM study together to one case."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pu_unet_monai.dicom.description import modality_of_series
+from pu_unet_monai.dicom.series import Series, find_series
+from pu_unet_monai.errors import UserError, join_some
+
+__all__ = ["Study", "find_studies", "parse_choices"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The series of one study that a network takes.
+
+    Args:
+        name: what the results are called: the patient's ID, with the date where a patient has several studies here.
+        series: the series by modality, in the order of the network's channels.
+    """
+
+    name: str
+    series: dict[str, Series]
+
+
+def parse_choices(settings: Sequence[str], modalities: Sequence[str]) -> dict[str, str]:
+    """Read ``--series MODALITY=SERIES``.
+
+    Args:
+        settings: the options as given, such as ``FLAIR=3`` or ``T1gd=AX T1 POST``.
+        modalities: the names of the network's channels.
+
+    Returns:
+        A series number, UID or description by modality.
+
+    Raises:
+        UserError: naming all that cannot be used.
+    """
+    choices: dict[str, str] = {}
+    problems = []
+    known = {modality.lower(): modality for modality in modalities}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        modality = known.get(name.strip().lower())
+        if not equals or not value.strip() or modality is None:
+            problems.append(f"--series {setting}: expected MODALITY=NUMBER with one of {', '.join(modalities)}")
+        elif modality in choices:
+            problems.append(f"--series {setting}: {modality} is given twice")
+        else:
+            choices[modality] = value.strip()
+    if problems:
+        raise UserError("; ".join(problems) + "; NUMBER may also be the series' description or UID.")
+    return choices
+
+
+def find_studies(
+    folder: Path, modalities: Sequence[str], choices: Mapping[str, str]
+) -> tuple[list[Study], list[str], list[str]]:
+    """Find the studies of a folder that have a series for each channel of a network.
+
+    Args:
+        folder: folder of one or several studies; files are told apart by their headers, not by their names.
+        modalities: the names of the network's channels; a network of one channel takes the only series there is.
+        choices: see :func:`parse_choices`; they come before what a series' description says.
+
+    Returns:
+        The studies; what is wrong with others, one line each; what was left aside, one line each.
+    """
+    found, aside = find_series(folder)
+    by_study: dict[str, list[Series]] = {}
+    for series in found:
+        by_study.setdefault(str(series.header.get("StudyInstanceUID")), []).append(series)
+    names = _names(by_study)
+    studies, problems = [], []
+    for uid, members in by_study.items():
+        chosen = _choose(members, modalities, choices)
+        if isinstance(chosen, str):
+            problems.append(f"{folder}: study {names[uid]} {chosen}")
+            continue
+        studies.append(Study(names[uid], chosen))
+        used = {series.uid for series in chosen.values()}
+        aside += [f"{series.title}: not needed" for series in members if series.uid not in used]
+    if not found:
+        problems.append(f"{folder}: no DICOM image found in it or below; give the folder of a study")
+    return sorted(studies, key=lambda study: study.name), problems, aside
+
+
+def _names(by_study: Mapping[str, Sequence[Series]]) -> dict[str, str]:
+    """Return a name for each study that can name a file, and that no other has."""
+    headers = {uid: members[0].header for uid, members in by_study.items()}
+    for fields in (("PatientID",), ("PatientID", "StudyDate"), ("StudyInstanceUID",)):
+        names = {
+            uid: re.sub(r"[^\w.-]+", "_", "_".join(str(header.get(name) or "") for name in fields)).strip("._")
+            for uid, header in headers.items()
+        }
+        if all(names.values()) and len(set(names.values())) == len(names):
+            return names
+    return {uid: uid for uid in headers}
+
+
+def _choose(
+    members: Sequence[Series], modalities: Sequence[str], choices: Mapping[str, str]
+) -> dict[str, Series] | str:
+    """Return a series for each modality, or what is wrong."""
+    candidates = {
+        modality: _named(members, choices[modality])
+        if modality in choices
+        else [series for series in members if len(modalities) == 1 or modality_of_series(series.header) == modality]
+        for modality in modalities
+    }
+    chosen_by_name = {series.uid for modality in choices for series in candidates.get(modality, [])}
+    for modality in modalities:
+        if modality not in choices:
+            candidates[modality] = [series for series in candidates[modality] if series.uid not in chosen_by_name]
+    missing = [modality for modality, found in candidates.items() if not found]
+    several = {modality: found for modality, found in candidates.items() if len(found) > 1}
+    if not missing and not several:
+        return {modality: found[0] for modality, found in candidates.items()}
+    problems = [f"has no {' and no '.join(missing)}"] if missing else []
+    problems += [
+        f"has {len(found)} series that may be {modality}: {join_some([series.title for series in found])}"
+        for modality, found in several.items()
+    ]
+    example = f"--series {(missing or list(several))[0]}=NUMBER"
+    return f"{'; '.join(problems)}; it has {join_some([series.title for series in members])}; choose with {example}"
+
+
+def _named(members: Sequence[Series], name: str) -> list[Series]:
+    """Return the series of a number or UID, or else of a description."""
+    by_number = [series for series in members if name in (str(series.header.get("SeriesNumber")), series.uid)]
+    return by_number or [
+        series for series in members if str(series.header.get("SeriesDescription", "")).lower() == name.lower()
+    ]
