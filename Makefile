@@ -9,14 +9,21 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 BUNDLE := bundles/pu_unet_kvasir
 DEMO := output/demo
+
+# MONAI Label has an environment of its own; the bundles and studies it serves may be others
+LABEL_VENV ?= .venv-label
+LABEL_BUNDLES ?= bundles/pu_unet_brats
+LABEL_STUDIES ?= output/label/heads/imagesTr
+LABEL_PORT ?= 8000
 # what training and evaluation of the demo share; the bundle's own defaults are the paper's, for a GPU
 DEMO_RUN := --bundle_root $(BUNDLE) --dataset_dir $(DEMO)/phantom --datalist_file $(DEMO)/datalist.json \
 	--output_dir $(DEMO) --ckpt_dir $(DEMO)/models --image_size 96 --channels "[16,32,64,128]"
 
-.PHONY: help install demo test lint types format clean
+.PHONY: help install demo label label-install test lint types format clean
 
 help:
 	@echo "make demo     train PU-UNet on a synthetic dataset, evaluate it and draw its masks (a few minutes)"
+	@echo "make label    install MONAI Label apart and serve the brain bundle on 127.0.0.1:$(LABEL_PORT) (LABEL_BUNDLES, LABEL_STUDIES)"
 	@echo "make test     run the tests; with PU_UNET_DATA_DIR=<folder> also those on the real datasets"
 	@echo "make lint     check style and formatting;  make types  check types;  make format  mend formatting"
 	@echo "make clean    remove the virtual environment and everything under output/"
@@ -49,6 +56,21 @@ demo: $(INSTALLED)
 	@echo "  masks/               predicted masks, overlays and report.json"
 	@echo "  phantom/             the synthetic images"
 
+label-install: $(LABEL_VENV)/.installed
+
+$(LABEL_VENV)/.installed: setup.cfg pyproject.toml label_server/requirements.txt
+	$(PYTHON) -m venv $(LABEL_VENV)
+	$(LABEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(LABEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r label_server/requirements.txt -e .
+	@touch $@
+
+output/label/heads/imagesTr: | $(INSTALLED)
+	mkdir -p output/label
+	$(PY) -m data_prep.volume_phantom --output output/label/heads --layout decathlon --number 4
+
+label: label-install $(filter output/label/heads/imagesTr,$(LABEL_STUDIES))
+	label_server/serve.sh $(LABEL_VENV) output/label $(LABEL_STUDIES) $(LABEL_PORT) $(LABEL_BUNDLES)
+
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
@@ -64,4 +86,4 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LABEL_VENV) output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from typing import Any
 
 from monai.utils import ensure_tuple
 
+from pu_unet_monai.data.label_numbering import NUMBERINGS
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 from pu_unet_monai.errors import UserError, join_some
 from pu_unet_monai.images import IMAGE_SUFFIXES
@@ -26,6 +27,7 @@ def load_datalist(
     dataset_dir: str | os.PathLike[str],
     section: str,
     exclude_classes: Sequence[str] = (),
+    numbered: bool = False,
 ) -> list[dict[str, Any]]:
     """Read one section of a datalist, with the dataset's folder before every path.
 
@@ -34,15 +36,16 @@ def load_datalist(
         dataset_dir: the folder that the datalist's paths are relative to.
         section: ``"training"``, ``"validation"`` or ``"test"``.
         exclude_classes: entries whose ``class`` is one of these are left out (BUSI: ``["normal"]``).
+        numbered: whether the labels number several structures, and the datalist has to say how. Defaults to False.
 
     Returns:
         Dictionaries with ``image`` and ``label`` (a path, or a list of paths), and whatever else the entry says; the
         datalist's ``label_numbering`` as ``numbering`` with each, unless it is ``"binary"``.
 
     Raises:
-        UserError: if the datalist or the folder is missing or of another form, a class does not exist, the section is
-            empty, or paths of any
-            section lead out of the folder or do not exist (all of them in one message).
+        UserError: if the datalist or the folder is missing or of another form, a class does not exist, the numbering is
+            not said, the section is empty, or paths of any section lead out of the folder or do not exist (all of them
+            in one message).
     """
     content = _read_json(Path(datalist_file))
     sections = _find_sections(content, section, datalist_file)
@@ -60,6 +63,11 @@ def load_datalist(
     if not entries:
         raise UserError(f'{datalist_file}: no entry under "{section}" (exclude_classes: {list(excluded)}).')
     numbering = content.get("label_numbering", "binary")
+    if numbered and numbering == "binary":
+        raise UserError(
+            f"{datalist_file}: no label_numbering, expected {' or '.join(map(repr, NUMBERINGS))}: is 1 edema or core? "
+            "Write the datalist with python -m data_prep.brats."
+        )
     shared = {} if numbering == "binary" else {"numbering": numbering}
     return [entry | shared | {key: _with_folder(entry[key], folder) for key in _PATH_KEYS} for entry in entries]
 

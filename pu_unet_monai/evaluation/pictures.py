@@ -86,7 +86,7 @@ def draw_gallery(examples: Sequence[Example], path: Path, title: str) -> None:
 
 
 def draw_curves(rows: Sequence[Mapping[str, str]], path: Path, metric: str) -> None:
-    """Draw the training loss and a validation score over the epochs.
+    """Draw the training loss and, where there was a validation, its score over the epochs.
 
     Args:
         rows: the epochs, as ``csv.DictReader`` reads ``epochs.csv``.
@@ -97,6 +97,9 @@ def draw_curves(rows: Sequence[Mapping[str, str]], path: Path, metric: str) -> N
     labels = {"loss": "training loss", metric: f"validation {metric}"}
     for axis, (column, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
         points = [(int(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
+        if not points:
+            axis.set_visible(False)
+            continue
         axis.plot(*zip(*points, strict=True), marker="." if len(points) < 60 else None)
         axis.set(xlabel="epoch", title=label)
         axis.grid(alpha=0.3)

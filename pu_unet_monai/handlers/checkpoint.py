@@ -30,9 +30,11 @@ class TrainingCheckpoint:
     """Ignite handler that saves, resumes and starts a training of MONAI's ``SupervisedTrainer``.
 
     After every epoch it writes ``checkpoint_epoch=N.pt`` with ``{network, optimizer, lr_scheduler, scaler,
-    trainer}`` (``trainer``: epoch, iteration, best metric, state of PyTorch's random numbers), and after every
-    validation with a new best key metric ``model.pt``, a pure state dict. Files are written under a temporary name
-    and renamed. List it last, after the validation and the learning rate, whose state it saves.
+    trainer}`` (``trainer``: epoch, iteration, best metric, state of PyTorch's random numbers; and the network once more
+    as ``model``, the name that MONAI Label looks for when an annotator picks a checkpoint), and after every
+    validation with a new best key metric ``model.pt``, a pure state dict; where there is nothing to validate on, the
+    newest weights are taken for the best. Files are written under a temporary name and renamed. List it last, after the
+    validation and the learning rate, whose state it saves.
 
     With ``resume`` it continues from the newest readable checkpoint, and with :class:`ReproducibleDataset` and
     :class:`EpochSampler` bit for bit as if never stopped (on a CPU); ``max_epochs`` and ``learning_rate`` may be
@@ -107,6 +109,8 @@ class TrainingCheckpoint:
         if idist.get_rank() != 0:
             return
         self._write(self._state(engine), f"checkpoint_epoch={engine.state.epoch}.pt")
+        if not self.evaluator.state.epoch_length:
+            self._write(self.network.state_dict(), self.best_name)
         for path in self._checkpoints()[self.n_saved :]:
             path.unlink()
 
@@ -130,8 +134,10 @@ class TrainingCheckpoint:
 
     def _state(self, engine: SupervisedTrainer) -> dict[str, Any]:
         scaler = engine.scaler
+        weights = self.network.state_dict()
         return {
-            "network": self.network.state_dict(),
+            "network": weights,
+            "model": weights,  # the same tensors, which take no room in the file twice
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": self.lr_scheduler.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},

@@ -75,8 +75,9 @@ class EpochLog:
             row |= self.evaluator.state.metrics
         shown = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch" and math.isfinite(value))
         state = self.evaluator.state
+        validated = state.best_metric_epoch > 0
         best = f", best {state.key_metric_name} {state.best_metric:.4f} (epoch {state.best_metric_epoch})"
-        _log.info("epoch %d/%d: %s%s", epoch, engine.state.max_epochs, shown, best)
+        _log.info("epoch %d/%d: %s%s", epoch, engine.state.max_epochs, shown, best if validated else "")
         self._add_row(row)
 
     def draw(self, engine: SupervisedTrainer) -> None:

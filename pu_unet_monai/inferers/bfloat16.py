@@ -7,17 +7,22 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer, SimpleInferer
+from torch import nn
 
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
 __all__ = ["CPUBFloat16Inferer"]
+
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""By the number of axes of the input."""
 
 
 class CPUBFloat16Inferer(Inferer):
     """Run another inferer in bfloat16 on a CPU that is fast at it, and as it is everywhere else.
 
     MONAI's engines autocast on CUDA alone: with ``amp=True`` on a CPU they compute in float32. Weights stay
-    float32, and so does the output.
+    float32, and so does the output. The network's weights are laid out channels last, as a bundle's configuration lays
+    them out, if whoever made the network did not: in 3D that halves the time.
 
     Args:
         inferer: the inferer to run. Defaults to ``SimpleInferer()``.
@@ -34,6 +39,8 @@ class CPUBFloat16Inferer(Inferer):
     ) -> torch.Tensor:
         """Return the network's float32 output for ``inputs`` (B, C, *spatial)."""
         enabled = self.enabled and inputs.device.type == "cpu"
+        if enabled and isinstance(network, nn.Module) and inputs.dim() in _CHANNELS_LAST:
+            network.to(memory_format=_CHANNELS_LAST[inputs.dim()])  # type: ignore[call-overload]
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             output = self.inferer(inputs, network, *args, **kwargs)
         return output.float() if enabled else output

@@ -12,6 +12,7 @@ from pu_unet_monai.transforms.nonzero import nonzero
 from pu_unet_monai.transforms.regions import LabelToRegions, LabelToRegionsd, RegionsToLabel, RegionsToLabeld
 from pu_unet_monai.transforms.save import SaveMask, SaveMaskd
 from pu_unet_monai.transforms.save_volume import SaveLabelMap, SaveLabelMapd
+from pu_unet_monai.transforms.spacing import PlainSpacingd
 
 __all__ = [
     "CheckBrainMRI",
@@ -30,6 +31,7 @@ __all__ = [
     "LoadRGBd",
     "LoadVolume",
     "LoadVolumed",
+    "PlainSpacingd",
     "RegionsToLabel",
     "RegionsToLabeld",
     "SaveLabelMap",

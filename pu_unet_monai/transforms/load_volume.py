@@ -14,14 +14,19 @@ from monai.transforms import MapTransform, ResampleToMatch, Transform
 from monai.utils import ensure_tuple
 
 from pu_unet_monai.data.case_name import name_of_files
+from pu_unet_monai.data.modalities import MODALITIES, modality_of
+from pu_unet_monai.data.volume_cases import find_volume_cases
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.volumes import grid_text, read_volume, same_grid
+from pu_unet_monai.volumes import grid_text, read_volume, same_grid, strip_suffix
 
 __all__ = ["LoadVolume", "LoadVolumed"]
 
 
 class LoadVolume(Transform):
-    """Load a volume of several channels: one file that holds all of them, or a file a channel.
+    """Load a volume of several channels: one file that holds all of them, a file a channel, or one of the latter.
+
+    Of a file that is named by its modality the three others are looked for beside it: a viewer such as 3D Slicer knows
+    one image at a time.
 
     Args:
         channels: how many channels there must be. Defaults to 4.
@@ -39,7 +44,7 @@ class LoadVolume(Transform):
         """Load the volume.
 
         Args:
-            paths: one file, or one for each channel, in the order of the channels.
+            paths: one file, or one for each channel, in the order of the channels; or that of one modality.
             channel_order: which channel of the file comes first, second and so on. Defaults to None: as in the file.
 
         Returns:
@@ -48,7 +53,7 @@ class LoadVolume(Transform):
         Raises:
             UserError: if a file cannot be read, the number of channels is wrong, or the grids differ.
         """
-        files = list(ensure_tuple(paths))
+        files = self._with_siblings(list(ensure_tuple(paths)))
         volumes = [read_volume(path, self.dtype) for path in files]
         found = sum(len(volume) for volume in volumes)
         if found != self.channels or (len(volumes) > 1 and any(len(volume) != 1 for volume in volumes)):
@@ -59,6 +64,15 @@ class LoadVolume(Transform):
         volume = volumes[0] if len(volumes) == 1 else self._stack(volumes, files)
         volume.meta["case"] = name_of_files(files)
         return cast(MetaTensor, volume[list(channel_order)]) if channel_order is not None else volume
+
+    def _with_siblings(self, files: list[PathLike]) -> list[PathLike]:
+        """Return the files of all modalities if one of them is given."""
+        if self.channels != len(MODALITIES) or len(files) > 1 or modality_of(strip_suffix(files[0])) is None:
+            return files
+        cases, problems = find_volume_cases(Path(files[0]))
+        if problems and len(read_volume(files[0])) != self.channels:
+            raise UserError(f"{files[0]}: {problems[0]}.")
+        return list(cases[0].images) if cases else files
 
     def _stack(self, volumes: list[MetaTensor], files: Sequence[PathLike]) -> MetaTensor:
         first = volumes[0]

@@ -123,6 +123,8 @@ class LabelToRegionsd(MapTransform):
         numbering: see :class:`LabelToRegions`; None reads it from each item. Defaults to None.
         numbering_key: where an item says its numbering. Defaults to ``"numbering"``, as ``load_datalist`` gives it (a
             key that began with ``label_`` would break MONAI's ``Spacingd``).
+        default: numbering of items that do not say theirs, such as the labels that MONAI Label keeps: annotators
+            correct what the network wrote, in ``"brats"``. Defaults to None: such items are refused.
         allow_missing_keys: whether items may lack a key. Defaults to False.
 
     Raises:
@@ -136,11 +138,13 @@ class LabelToRegionsd(MapTransform):
         keys: KeysCollection,
         numbering: str | None = None,
         numbering_key: str = "numbering",
+        default: str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if numbering is not None:
-            check_numbering(numbering)
+        for name in filter(None, (numbering, default)):
+            check_numbering(name)
+        self.default = default
         self.numbering = numbering
         self.numbering_key = numbering_key
 
@@ -151,7 +155,7 @@ class LabelToRegionsd(MapTransform):
             UserError: if the item does not say its numbering, or a label map holds a value outside it.
         """
         d = dict(data)
-        numbering = self.numbering or d.get(self.numbering_key)
+        numbering = self.numbering or d.get(self.numbering_key) or self.default
         if numbering is None:
             raise UserError(
                 f"{self.numbering_key}: missing, expected {' or '.join(map(repr, NUMBERINGS))}; "
