@@ -89,3 +89,11 @@ def test_images_of_a_folder(tmp_path):
     for name in ("b.JPG", "a.png", "a_seg.png", "a_overlay.png", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
     assert list_images(tmp_path) == [{"image": f"{tmp_path}/a.png"}, {"image": f"{tmp_path}/b.JPG"}]
+
+
+def test_numbering_has_to_be_said_where_labels_have_one(folder):
+    entries = [{"image": "a.png", "label": "m1.png"}]
+    with pytest.raises(UserError, match="no label_numbering, expected 'brats' or 'decathlon'"):
+        load_datalist(write(folder, training=entries), folder, "training", numbered=True)
+    datalist = write(folder, training=entries, label_numbering="decathlon")
+    assert load_datalist(datalist, folder, "training", numbered=True)[0]["numbering"] == "decathlon"

@@ -25,6 +25,7 @@ class ScriptedValidation(Engine):
         self.state = SimpleNamespace(
             iteration=0,
             epoch=0,
+            epoch_length=len(scores) and 1,
             best_metric=-1,
             best_metric_epoch=-1,
             key_metric_name="dice",
@@ -36,6 +37,8 @@ class ScriptedValidation(Engine):
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
 
     def validate(self, trainer: Engine) -> None:
+        if not self.scores:  # MONAI's evaluator does nothing on no data
+            return
         state, score = self.state, self.scores[trainer.state.epoch - 1]
         state.epoch = trainer.state.epoch
         state.metric_details = {"dice": torch.tensor([[float("nan") if score is None else score]])}
@@ -45,18 +48,24 @@ class ScriptedValidation(Engine):
 
 
 def train(
-    folder: Path, scores: list[float | None], rate: float = 1.0, handlers: tuple = (), **options: object
+    folder: Path,
+    scores: list[float | None],
+    rate: float = 1.0,
+    handlers: tuple = (),
+    epochs: int | None = None,
+    **options: object,
 ) -> SupervisedTrainer:
     """Train one weight with constant gradient 1; without decay it falls by the learning rate at each of 2 steps."""
+    epochs = len(scores) if epochs is None else epochs
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(network.weight)
     optimizer = torch.optim.SGD(network.parameters(), lr=rate)
-    schedule = WarmupCosineSchedule(optimizer, warmup_steps=0, t_total=len(scores))
+    schedule = WarmupCosineSchedule(optimizer, warmup_steps=0, t_total=epochs)
     evaluator = ScriptedValidation(scores)
     checkpoint = TrainingCheckpoint(folder, network, optimizer, schedule, evaluator, **options)
     trainer = SupervisedTrainer(
         device=torch.device("cpu"),
-        max_epochs=len(scores),
+        max_epochs=epochs,
         train_data_loader=[{"image": torch.ones(1, 1), "label": torch.zeros(1)}] * 2,
         network=network,
         optimizer=optimizer,
@@ -128,6 +137,18 @@ def test_an_engine_that_runs_again_goes_on(tmp_path):
     trainer.run()
     assert not list(tmp_path.glob("previous*"))
     assert (tmp_path / "model.pt").is_file()
+
+
+def test_without_validation_data_the_newest_weights_are_the_best(tmp_path):
+    train(tmp_path, [], epochs=3)
+    assert weight_in(tmp_path / "model.pt") == weight_in(tmp_path / "checkpoint_epoch=3.pt") != 0
+
+
+def test_weights_of_a_checkpoint_under_the_name_that_monai_label_looks_for(tmp_path):
+    train(tmp_path, [0.5])
+    checkpoint = torch.load(tmp_path / "checkpoint_epoch=1.pt", weights_only=True)
+    assert torch.equal(checkpoint["model"]["weight"], checkpoint["network"]["weight"])
+    assert checkpoint["model"]["weight"].data_ptr() == checkpoint["network"]["weight"].data_ptr(), "stored twice"
 
 
 def test_validation_without_a_lesion_is_refused(tmp_path):

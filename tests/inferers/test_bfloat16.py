@@ -71,3 +71,11 @@ def test_leaves_other_devices_alone(units: bool) -> None:
     y = CPUBFloat16Inferer()(torch.empty(1, 2, 8, 8, device="meta"), network)
     assert y.device.type == "meta"
     assert network.computed == [torch.float32]
+
+
+@pytest.mark.parametrize(("convolution", "size"), [(nn.Conv2d, (1, 2, 8, 8)), (nn.Conv3d, (1, 2, 8, 8, 8))])
+def test_lays_weights_out_channels_last_where_it_computes_in_bfloat16(units, convolution, size) -> None:
+    network = convolution(2, 3, 3)
+    layout = torch.channels_last if len(size) == 4 else torch.channels_last_3d
+    CPUBFloat16Inferer()(torch.randn(size), network)
+    assert network.weight.is_contiguous(memory_format=layout) == units

@@ -84,3 +84,25 @@ def test_label_on_another_grid(one_file, tmp_path):
     item = LoadVolumed("image")(load({"image": one_file, "label": str(tmp_path / "l.nii.gz")}))
     with pytest.raises(UserError, match="image and label lie on different grids"):
         CheckSameGridd(["image", "label"])(item)
+
+
+@pytest.mark.parametrize("given", range(4))
+def test_one_modality_brings_its_siblings(given, four_files):
+    volume = LoadVolume()(four_files[given])
+    assert np.array_equal(volume, VALUES)
+    assert case_name(volume) == "P1"
+
+
+def test_missing_siblings_are_named(four_files, tmp_path):
+    (tmp_path / "P1_t1ce.nii.gz").unlink()
+    with pytest.raises(UserError, match=r"P1_t1.nii.gz: .* but no T1gd; add what is missing"):
+        LoadVolume()(four_files[1])
+
+
+def test_4d_file_that_is_named_like_a_modality(one_file, tmp_path):
+    (tmp_path / "one" / "P1.nii.gz").rename(tmp_path / "one" / "P1_t1.nii.gz")
+    assert np.array_equal(LoadVolume()(tmp_path / "one" / "P1_t1.nii.gz"), VALUES)
+
+
+def test_label_of_a_modality_stays_one_file(four_files):
+    assert LoadVolume(channels=1, dtype=None)(four_files[2]).shape == (1, 6, 7, 8)

@@ -127,6 +127,16 @@ def test_item_without_numbering_is_refused():
         LabelToRegionsd("label")({"label": volume([0])})
 
 
+def test_item_without_numbering_may_have_a_default():
+    to_regions = LabelToRegionsd("label", default="brats")
+    expected = LabelToRegions("brats")(volume([0, 1, 2, 3]))
+    assert torch.equal(to_regions({"label": volume([0, 1, 2, 3])})["label"], expected)
+    said = to_regions({"label": volume([0, 1, 2, 3]), "numbering": "decathlon"})
+    assert torch.equal(said["label"], LabelToRegions("decathlon")(volume([0, 1, 2, 3])))
+    with pytest.raises(UserError, match="'binary' is not known"):
+        LabelToRegionsd("label", default="binary")
+
+
 @pytest.mark.real_data
 def test_one_patient_in_both_layouts_has_the_same_regions(data_dir):
     decathlon = LoadImage(image_only=True)(data_dir / "Task01_BrainTumour/labelsTr/BraTS2021_01476.nii.gz")
