@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Fetch a study from a PACS, segment it, and store the segmentation back, with DCMTK's programs.
+#   examples/pacs/segment_study.sh HOST PORT AET STUDY_UID WORKDIR [option of predict ...]
+# PYTHON is the interpreter (python by default), BUNDLE the bundle (bundles/pu_unet_brats), MY_AET our own title.
+# WORKDIR gets the study and the results; they name the patient, so remove it when you are done.
+set -euo pipefail
+if [ $# -lt 5 ]; then
+    sed -n 2,5p "$0" >&2
+    exit 2
+fi
+host=$1 port=$2 aet=$3 study=$4 workdir=$5
+shift 5
+me=${MY_AET:-PUUNET}
+peer=(-aet "$me" -aec "$aet" "$host" "$port")
+for program in findscu getscu storescu; do
+    command -v "$program" > /dev/null || { echo "error: $program is not installed: apt install dcmtk" >&2; exit 2; }
+done
+[ ! -e "$workdir" ] || { echo "error: $workdir: exists already; choose another WORKDIR" >&2; exit 2; }
+mkdir -p "$workdir/dicom"
+
+series_of_study() { # number, modality and description of each series that the PACS has
+    findscu -ll error -S -k QueryRetrieveLevel=SERIES -k "StudyInstanceUID=$study" -k SeriesInstanceUID -k SeriesNumber \
+        -k Modality -k SeriesDescription -od "$1" -X "${peer[@]}"
+    for answer in "$1"/*.dcm; do
+        [ -e "$answer" ] || { echo "error: $host:$port has no study $study" >&2; return 1; }
+        dcmdump -q +P SeriesNumber +P Modality +P SeriesDescription "$answer" | sed -n 's/.*\[\(.*\)\].*/\1/p' | paste -sd '\t'
+    done | sort -n
+}
+
+echo "series of the study:"
+mkdir "$workdir/before"
+series_of_study "$workdir/before"
+echo "fetching"
+getscu -ll error +B -S -k QueryRetrieveLevel=STUDY -k "StudyInstanceUID=$study" -od "$workdir/dicom" "${peer[@]}"
+echo "segmenting"
+"${PYTHON:-python}" -m pu_unet_monai predict --bundle "${BUNDLE:-bundles/pu_unet_brats}" --input "$workdir/dicom" \
+    --output "$workdir/results" "$@"
+echo "storing the segmentation"
+storescu -R "${peer[@]}" "$workdir"/results/*_seg.dcm
+echo "series of the study now:"
+mkdir "$workdir/after"
+series_of_study "$workdir/after"
