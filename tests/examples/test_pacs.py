@@ -64,7 +64,7 @@ def test_unknown_archive_is_one_line_and_nothing_is_stored(tmp_path):
     done = run("segment_study.sh", "127.0.0.1", "1", "NOBODY", "1.2.3", tmp_path / "work")
     assert done.returncode != 0
     assert not (tmp_path / "work" / "results").exists()
-    assert "E: TCP Initialization Error" in done.stderr
+    assert "TCP Initialization Error: Connection refused" in done.stderr
 
 
 def test_usage():
