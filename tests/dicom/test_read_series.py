@@ -11,10 +11,12 @@ import pytest
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
 
 from data_prep.dicom_layout import write_study
+from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.dicom.read import read_series
 from pu_unet_monai.dicom.series import Series, find_series
+from pu_unet_monai.dicom.study import find_studies
 from pu_unet_monai.errors import UserError
-from tests.dicom.conftest import LPS, oblique
+from tests.dicom.conftest import DESCRIPTIONS, LPS, oblique
 
 
 def one_series(folder: Path) -> Series:
@@ -208,3 +210,21 @@ def test_the_real_series(data_dir):
     x, y, z = np.rint((np.linalg.inv(np.asarray(volume.affine)) @ [*position, 1])[:3]).astype(int)
     assert (x, y) == (0, 0)
     assert np.array_equal(volume[0, :, :, z].numpy(), header.pixel_array.T)
+
+
+@pytest.mark.real_data
+def test_a_real_head_as_four_series(data_dir, tmp_path):
+    import nibabel
+
+    folder = data_dir / "BraTS2021" / "BraTS2021_01476"
+    names = {"FLAIR": "flair", "T1w": "t1", "T1gd": "t1ce", "T2w": "t2"}
+    images = {modality: nibabel.load(folder / f"{folder.name}_{name}.nii.gz") for modality, name in names.items()}
+    affine = images["FLAIR"].affine
+    series = dict(zip(DESCRIPTIONS, (np.asarray(image.dataobj, np.int16) for image in images.values()), strict=True))
+    write_study(tmp_path, folder.name, series, affine)
+    (study,), problems, aside = find_studies(tmp_path, MODALITIES, {})
+    assert (study.name, problems, aside) == (folder.name, [], [])
+    for modality, image in images.items():
+        volume = read_series(study.series[modality]).to_tensor()
+        assert np.array_equal(volume[0].numpy(), np.asarray(image.dataobj))
+        assert np.allclose(volume.affine, affine)
