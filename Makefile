@@ -33,7 +33,7 @@ install: $(INSTALLED)
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 12) or sys.exit(f"error: Python {v[0]}.{v[1]} found, 3.11 or 3.12 needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,dicom]
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,dicom,export]
 	@touch $@
 
 demo: $(INSTALLED)

@@ -12,7 +12,10 @@ from pu_unet_monai import __version__
 from pu_unet_monai.errors import find_user_error
 from pu_unet_monai.runtime.malloc import use_huge_pages
 
-COMMANDS = {"predict": "segment a folder of images with a trained bundle"}
+COMMANDS = {
+    "predict": "segment a folder of images with a trained bundle",
+    "export": "write a trained network as TorchScript, ONNX and OpenVINO",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import monai
 import torch
 from tqdm import tqdm
 
-from pu_unet_monai import __version__
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.data.dicom_files import holds_dicom
 from pu_unet_monai.errors import UserError, find_user_error, first_cause, join_some
@@ -25,6 +22,7 @@ from pu_unet_monai.files import atomic_path, make_folder
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.runtime.memory import peak_resident_bytes
+from pu_unet_monai.runtime.provenance import provenance
 from pu_unet_monai.runtime.segment_image import find_images, segment_image
 from pu_unet_monai.runtime.segment_volume import find_volumes, segment_volume
 
@@ -169,22 +167,15 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, list]) -> str | None:
     """Write ``report.json`` and return what the bundle's metadata say of these very weights."""
-    weights_note = bundle.metadata.get("weights_notes", {}).get(bundle.weights_sha256)
     report = {
-        "notice": NOTICE,
-        "bundle": bundle.folder.resolve().name,
-        "bundle_version": bundle.metadata.get("version"),
-        "package_version": __version__,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "monai": monai.__version__},
-        "weights_sha256": bundle.weights_sha256,
-        "weights_note": weights_note,
+        **provenance(bundle),
         "device": str(bundle.device),
         "peak_memory_mb": round(_peak_bytes(bundle.device) / 1e6),
         **outcome,
     }
     with atomic_path(output / "report.json") as path:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return weights_note
+    return report["weights_note"]
 
 
 def _peak_bytes(device: torch.device) -> int:

@@ -37,9 +37,11 @@ class TrainedBundle:
 
     def __init__(self, folder: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(folder)
+        self.name = self.folder.resolve().name
         parser = _read_config(self.folder, overrides or {})
         self.metadata: dict[str, Any] = parser["_meta_"]
-        self.spatial_dims = len(self.metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
+        image = self.metadata["network_data_format"]["inputs"]["image"]
+        self.spatial_dims, self.in_channels = len(image["spatial_shape"]), int(image["num_channels"])
         self.numbering: str | None = parser.get("numbering")
         try:
             self.device = torch.device(parser.get_parsed_content("device"))

@@ -81,7 +81,7 @@ def segment_study(
         series[reference],
         output / f"{study.name}_seg.dcm",
         case["numbering"],
-        bundle.folder.resolve().name,
+        bundle.name,
         bundle.weights_sha256,
         bool(case["forced"]),
     )
