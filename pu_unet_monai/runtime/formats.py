@@ -19,7 +19,7 @@ from pu_unet_monai.errors import UserError
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.export import export_program
 
-__all__ = ["FORMATS", "INPUT", "OUTPUT", "Format", "check_packages"]
+__all__ = ["FORMATS", "INPUT", "OUTPUT", "Format", "check_packages", "load_openvino"]
 
 INPUT, OUTPUT = "image", "logits"
 AXES = ("x", "y", "z")
@@ -110,9 +110,15 @@ def _write_openvino(bundle: TrainedBundle, path: Path) -> None:
     openvino.save_model(openvino.Core().read_model(onnx_file), path, compress_to_fp16=False)
 
 
-def _load_openvino(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
-    # by default OpenVINO computes in bfloat16 where the CPU is good at it
-    network = _import_openvino().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+def load_openvino(path: Path, precision: str = "f32") -> Callable[[torch.Tensor], torch.Tensor]:
+    """Load an OpenVINO network for the CPU.
+
+    Args:
+        path: the ``.xml`` file.
+        precision: ``"f32"``, or ``"bf16"``, which OpenVINO chooses by itself where the CPU is good at it. Defaults
+            to ``"f32"``.
+    """
+    network = _import_openvino().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
     return lambda image: torch.from_numpy(network(image.numpy())[0].copy())
 
 
@@ -140,5 +146,5 @@ def _quiet_exporter() -> Iterator[None]:
 FORMATS = {
     "torchscript": Format((".ts",), (), _write_torchscript, _load_torchscript),
     "onnx": Format((".onnx",), ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _load_onnx),
-    "openvino": Format((".xml", ".bin"), ("onnx", "onnxscript", "openvino"), _write_openvino, _load_openvino),
+    "openvino": Format((".xml", ".bin"), ("onnx", "onnxscript", "openvino"), _write_openvino, load_openvino),
 }
