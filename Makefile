@@ -26,6 +26,7 @@ help:
 	@echo "make label    install MONAI Label apart and serve the brain bundle on 127.0.0.1:$(LABEL_PORT) (LABEL_BUNDLES, LABEL_STUDIES)"
 	@echo "make test     run the tests; with PU_UNET_DATA_DIR=<folder> also those on the real datasets"
 	@echo "make lint     check style and formatting;  make types  check types;  make format  mend formatting"
+	@echo "make dist     build the wheel, and a zip of each bundle, in dist/"
 	@echo "make clean    remove the virtual environment and everything under output/"
 
 install: $(INSTALLED)
@@ -84,6 +85,13 @@ types: $(INSTALLED)
 format: $(INSTALLED)
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# without a stale build/, whose modules would go into the wheel
+dist: $(INSTALLED)
+	rm -rf build dist
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	$(PY) -m tools.bundle_zips --output dist
+	rm -rf build
 
 clean:
 	rm -rf $(VENV) $(LABEL_VENV) output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What is run to release the project; not part of the wheel."""
