@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from pu_unet_monai.errors import UserError
 
@@ -79,8 +80,10 @@ def check_command_line() -> None:
     if files is None:
         return
     paths = ast.literal_eval(files) if files.startswith(("[", "(")) else files.split(",")
-    known = {key.lstrip("+~").split("#")[0]: None for key in ConfigParser.load_config_files(paths)}
-    check_keys([key for key in options if key not in _OPTIONS_OF_RUN], known, files)
+    known = [key.lstrip("+~").split("#")[0] for key in ConfigParser.load_config_files(paths)]
+    tracking: dict[str, Any] = DEFAULT_EXP_MGMT_SETTINGS.get(options.get("tracking", ""), {"configs": {}})
+    known += tracking["configs"]  # keys that MONAI adds, such as run_name
+    check_keys([key for key in options if key not in _OPTIONS_OF_RUN], dict.fromkeys(known), files)
 
 
 def _options(arguments: list[str]) -> dict[str, str]:

@@ -47,3 +47,17 @@ def test_command_line_of_monai_bundle(tmp_path, monkeypatch, form, override):
         check_command_line()
     monkeypatch.setattr(sys, "argv", ["/env/bin/pytest", *arguments])
     check_command_line()
+
+
+def test_what_tracking_adds_is_known_with_tracking_alone(tmp_path, monkeypatch):
+    config = tmp_path / "train.json"
+    config.write_text(json.dumps({"placement": "all"}))
+    arguments = ["/env/lib/monai/bundle/__main__.py", "run", "--config_file", str(config), "--run_name", "first"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(UserError, match="has no key run_name"):
+        check_command_line()
+    monkeypatch.setattr(sys, "argv", [*arguments, "--tracking", "mlflow", "--tracking_uri=sqlite:///runs.db"])
+    check_command_line()
+    monkeypatch.setattr(sys, "argv", [*arguments, "--tracking", "mlflow", "--run_nam", "second"])
+    with pytest.raises(UserError, match=r"has no key run_nam(,| \()"):
+        check_command_line()
