@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -62,6 +63,18 @@ class Processes:
             return None
         return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
 
+    def agree(self, value: T) -> T:
+        """Return the first process's value to all, so that they share out the same cases.
+
+        Raises:
+            UserError: if another process has ended before.
+        """
+        box = [value]
+        if self.count > 1:
+            with _others_alive():
+                dist.broadcast_object_list(box, src=0, group=self._group)
+        return box[0]
+
     def share(self, cases: Mapping[str, T]) -> dict[str, T]:
         """Return the cases of this process: every ``count``-th, beginning with the ``rank``-th."""
         return dict(itertools.islice(cases.items(), self.rank, None, self.count))
@@ -77,12 +90,18 @@ class Processes:
         if self.count == 1:
             return [mine]
         everyone: list[Any] = [None] * self.count
-        try:
+        with _others_alive():
             dist.gather_object(mine, everyone if self.is_first else None, group=self._group)
-        except RuntimeError as error:
-            raise UserError(
-                "another process ended before it was done, see its own message; the files written so far are whole, "
-                "but there is no report: run the command again."
-            ) from error
         dist.destroy_process_group()
         return everyone if self.is_first else []
+
+
+@contextlib.contextmanager
+def _others_alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what PyTorch makes of a connection that broke
+        raise UserError(
+            "another process ended before it was done, see its own message; the files written so far are whole, but "
+            "there is no report: run the command again."
+        ) from error
