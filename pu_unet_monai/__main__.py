@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from pu_unet_monai import __version__
-from pu_unet_monai.errors import find_user_error
+from pu_unet_monai.errors import find_user_error, print_error
 from pu_unet_monai.runtime.malloc import use_huge_pages
 
 COMMANDS = {
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         user_error = find_user_error(error)
         if user_error is None:
             raise
-        print(f"error: {user_error}", file=sys.stderr)
+        print_error(user_error)
         return 2
 
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
-__all__ = ["NonFiniteLossError", "UserError", "find_user_error", "first_cause", "join_some", "one_line_errors"]
+__all__ = [
+    "NonFiniteLossError",
+    "UserError",
+    "find_user_error",
+    "first_cause",
+    "join_some",
+    "one_line_errors",
+    "print_error",
+    "tell_torchrun",
+]
 
 
 class UserError(ValueError):
@@ -58,6 +71,25 @@ def first_cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
+def print_error(error: UserError) -> None:
+    """Print a user's mistake as one line, once for all processes that ``torchrun`` started here."""
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        time.sleep(1)  # most mistakes are found by all: the first says it, whereupon torchrun ends the others
+    print(f"error: {error}", file=sys.stderr)
+    tell_torchrun(f"error: {error}")
+
+
+def tell_torchrun(message: str) -> None:
+    """Leave the reason of a failure where ``torchrun`` looks for it, to be named below its own traceback.
+
+    It does nothing in a process that ``torchrun`` did not start.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path:
+        content = {"message": {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}}
+        Path(path).write_text(json.dumps(content), encoding="utf-8")
+
+
 def one_line_errors() -> None:
     """Print a ``UserError`` or Ctrl-C that ends the program as one line; all else keeps its traceback.
 
@@ -78,4 +110,4 @@ def _excepthook(kind: type[BaseException], error: BaseException, traceback: Trac
         if error.__cause__ is not None:  # which stands in the middle of a long traceback
             print(f"first cause: {first_cause(error)}", file=sys.stderr)
     else:
-        print(f"error: {user_error}", file=sys.stderr)
+        print_error(user_error)

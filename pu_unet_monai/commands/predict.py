@@ -16,12 +16,13 @@ from tqdm import tqdm
 
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.data.dicom_files import holds_dicom
-from pu_unet_monai.errors import UserError, find_user_error, first_cause, join_some
+from pu_unet_monai.errors import UserError, find_user_error, first_cause, join_some, tell_torchrun
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path, make_folder
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.runtime.memory import peak_resident_bytes
+from pu_unet_monai.runtime.processes import Processes
 from pu_unet_monai.runtime.provenance import provenance
 from pu_unet_monai.runtime.segment_image import find_images, segment_image
 from pu_unet_monai.runtime.segment_volume import find_volumes, segment_volume
@@ -72,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment all cases, write a mask or label map and a picture of each, and ``report.json``.
 
-    A case that fails does not stop the others.
+    A case that fails does not stop the others. Processes that ``torchrun`` started share the cases out; the first
+    of them reports.
 
     Args:
         args: the parsed options.
@@ -83,28 +85,27 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: if nothing can be done at all.
     """
+    processes = Processes()
+    args.device = args.device or processes.default_device()
     bundle = TrainedBundle(args.bundle, _overrides(args))
     cases, segment = _find(bundle, args)
+    cases = processes.agree(cases)
     if args.output.resolve() in {folder.resolve() for folder in cases.folders}:
         raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     make_folder(args.output)
-    done, failed = [], [{"image": None, "error": problem} for problem in cases.problems]
-    interrupted = False
-    for name, case in tqdm(cases.found.items(), desc="segmenting", unit="case", disable=None):
-        started = time.perf_counter()
-        try:
-            done.append(segment(case) | {"seconds": round(time.perf_counter() - started, 3)})
-        except KeyboardInterrupt:
-            interrupted = True
-            break
-        except Exception as error:
-            reason = str(find_user_error(error) or first_cause(error)).splitlines()[0]
-            failed.append({"image": name, "error": reason})
-    begun = len(done) + len(failed) - len(cases.problems)
-    not_run = list(cases.found)[begun:]
-    weights_note = _write_report(
-        args.output, bundle, {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
-    )
+    results, interrupted = _segment_each(processes.share(cases.found), segment, silent=not processes.is_first)
+    shares = processes.gather((results, interrupted, _peak_bytes(bundle.device)))
+    if not shares:
+        return 0
+    results = {name: result for of_one, _, _ in shares for name, result in of_one.items()}
+    interrupted = any(interrupted for _, interrupted, _ in shares)
+    in_order = [results[name] for name in cases.found if name in results]
+    done = [result for result in in_order if "error" not in result]
+    failed = [{"image": None, "error": problem} for problem in cases.problems]
+    failed += [result for result in in_order if "error" in result]
+    not_run = [name for name in cases.found if name not in results]
+    outcome: dict[str, list] = {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
+    weights_note = _write_report(args.output, bundle, max(peak for *_, peak in shares), outcome)
     if cases.skipped:
         print(f"skipped, as no images by their names: {join_some(cases.skipped)}")
     for case in done:
@@ -119,7 +120,31 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         print(f"interrupted; not run: {join_some(not_run)}")
         return _INTERRUPTED
-    return 1 if failed else 0
+    if failed:
+        tell_torchrun(f"{len(failed)} cases failed, see {args.output / 'report.json'}")
+        return 1
+    return 0
+
+
+def _segment_each(
+    cases: dict[str, Any], segment: Callable[[Any], dict[str, Any]], silent: bool
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Segment cases one by one.
+
+    Returns:
+        What the report says of each that was begun, a failed one having an ``error``, and whether Ctrl-C ended it.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    for name, case in tqdm(cases.items(), desc="segmenting", unit="case", disable=silent or None):
+        started = time.perf_counter()
+        try:
+            results[name] = segment(case) | {"seconds": round(time.perf_counter() - started, 3)}
+        except KeyboardInterrupt:
+            return results, True
+        except Exception as error:
+            reason = str(find_user_error(error) or first_cause(error)).splitlines()[0]
+            results[name] = {"image": name, "error": reason}
+    return results, False
 
 
 def _find(bundle: TrainedBundle, args: argparse.Namespace) -> tuple[Cases, Callable[[Any], dict[str, Any]]]:
@@ -165,12 +190,12 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
-def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, list]) -> str | None:
+def _write_report(output: Path, bundle: TrainedBundle, peak_bytes: int, outcome: dict[str, list]) -> str | None:
     """Write ``report.json`` and return what the bundle's metadata say of these very weights."""
     report = {
         **provenance(bundle),
         "device": str(bundle.device),
-        "peak_memory_mb": round(_peak_bytes(bundle.device) / 1e6),
+        "peak_memory_mb": round(peak_bytes / 1e6),
         **outcome,
     }
     with atomic_path(output / "report.json") as path:

@@ -6,12 +6,13 @@ from pu_unet_monai.data.datalist import list_images, list_volumes, load_datalist
 from pu_unet_monai.data.dataset import ReproducibleDataset
 from pu_unet_monai.data.modalities import MODALITIES, modality_of
 from pu_unet_monai.data.readers import MaskReader, RGBReader
-from pu_unet_monai.data.sampler import EpochSampler
+from pu_unet_monai.data.sampler import EachOnceSampler, EpochSampler
 from pu_unet_monai.data.two_stage_dataset import TwoStageDataset
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 
 __all__ = [
     "MODALITIES",
+    "EachOnceSampler",
     "EpochSampler",
     "MaskReader",
     "RGBReader",

@@ -1,12 +1,16 @@
-"""Order of the items as a function of seed and epoch."""
+"""Order of the items as a function of seed and epoch, and their shares among processes."""
 
 from __future__ import annotations
 
+import monai.data
+import torch
+from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from pu_unet_monai.data.dataset import ReproducibleDataset
+from pu_unet_monai.errors import UserError
 
-__all__ = ["EpochSampler"]
+__all__ = ["EachOnceSampler", "EpochSampler"]
 
 
 class EpochSampler(DistributedSampler):
@@ -34,3 +38,29 @@ class EpochSampler(DistributedSampler):
         """Choose the epoch whose order, and whose augmentation, comes next."""
         super().set_epoch(epoch)
         self.dataset.set_epoch(epoch)
+
+
+class EachOnceSampler(monai.data.DistributedSampler):
+    """MONAI's ``DistributedSampler`` for scores: each item once over all processes, and at least one for each.
+
+    Args:
+        dataset: the dataset to sample.
+        section: the part of the datalist that it is, for the message.
+        num_replicas: number of processes. Defaults to those of the process group.
+        rank: number of this process. Defaults to that in the process group.
+
+    Raises:
+        UserError: if there are fewer items than processes; an engine without items cannot run.
+    """
+
+    def __init__(
+        self, dataset: Dataset, section: str, num_replicas: int | None = None, rank: int | None = None
+    ) -> None:
+        processes = torch.distributed.get_world_size() if num_replicas is None else num_replicas
+        cases = len(dataset)  # type: ignore[arg-type]
+        if cases < processes:
+            raise UserError(
+                f'the part "{section}" of the datalist has {cases} case{"s"[: cases != 1]}, but {processes} processes '
+                f"need {processes}: start fewer processes, or move cases into that part."
+            )
+        super().__init__(dataset, even_divisible=False, num_replicas=num_replicas, rank=rank, shuffle=False)

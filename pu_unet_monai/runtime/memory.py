@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -46,13 +47,15 @@ def available_bytes(device: torch.device | str) -> int:
 
     Args:
         device: on CUDA, what is free there and what PyTorch holds without using it; on any other device, what the
-            system can give without swapping, within the limits of the process's control groups (containers).
+            system can give without swapping, within the limits of the process's control groups (containers), in equal
+            parts to the processes that ``torchrun`` started on this machine.
     """
     device = torch.device(device)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min(psutil.virtual_memory().available, *_free_in_control_groups())
+    available = min(psutil.virtual_memory().available, *_free_in_control_groups())
+    return int(available) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 def _free_in_control_groups(

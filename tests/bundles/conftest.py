@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -73,7 +72,7 @@ def command_line(bundle: str, run_id: str, configs: list[str], overrides: dict[s
     args = ["-m", "monai.bundle", "run", *([run_id] if run_id else []), "--bundle_root", str(folder)]
     args += ["--config_file", str(files)]
     for key, value in overrides.items():
-        args += [f"--{key}", value if isinstance(value, str) else json.dumps(value).replace("null", "None")]
+        args += [f"--{key}", value if isinstance(value, str) else repr(value)]  # as Fire reads it: True, not true
     return args
 
 

@@ -28,3 +28,15 @@ class PoisonAt(KillAt):
     def __call__(self, engine: Engine) -> None:
         with torch.no_grad():
             next(iter(engine.network.parameters())).fill_(torch.nan)
+
+
+class KillRank:
+    """A transform that sends SIGKILL to one of the processes that ``torchrun`` started."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def __call__(self, data: dict) -> dict:
+        if os.environ["RANK"] == str(self.rank):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return data

@@ -93,3 +93,9 @@ def test_parse_bytes_refuses(value: Any) -> None:
 @pytest.mark.parametrize(("size", "text"), [(1.454e9, "1.45 GB"), (10**9, "1.00 GB"), (312.4e6, "312 MB"), (0, "0 MB")])
 def test_format_bytes(size: float, text: str) -> None:
     assert format_bytes(size) == text
+
+
+def test_processes_of_torchrun_share_the_memory(monkeypatch):
+    whole = available_bytes("cpu")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert available_bytes("cpu") == pytest.approx(whole / 4, rel=0.2)
