@@ -19,12 +19,13 @@ LABEL_PORT ?= 8000
 DEMO_RUN := --bundle_root $(BUNDLE) --dataset_dir $(DEMO)/phantom --datalist_file $(DEMO)/datalist.json \
 	--output_dir $(DEMO) --ckpt_dir $(DEMO)/models --image_size 96 --channels "[16,32,64,128]"
 
-.PHONY: help install demo label label-install test lint types format clean
+.PHONY: help install demo label label-install test test-all lint types format dist clean
 
 help:
 	@echo "make demo     train PU-UNet on a synthetic dataset, evaluate it and draw its masks (a few minutes)"
 	@echo "make label    install MONAI Label apart and serve the brain bundle on 127.0.0.1:$(LABEL_PORT) (LABEL_BUNDLES, LABEL_STUDIES)"
 	@echo "make test     run the tests; with PU_UNET_DATA_DIR=<folder> also those on the real datasets"
+	@echo "make test-all install MONAI Label, Orthanc, NVFlare, MLflow (Debian's packages by apt) and run all tests"
 	@echo "make lint     check style and formatting;  make types  check types;  make format  mend formatting"
 	@echo "make dist     build the wheel, and a zip of each bundle, in dist/"
 	@echo "make clean    remove the virtual environment and everything under output/"
@@ -73,6 +74,12 @@ label: label-install $(filter output/label/heads/imagesTr,$(LABEL_STUDIES))
 	label_server/serve.sh $(LABEL_VENV) output/label $(LABEL_STUDIES) $(LABEL_PORT) $(LABEL_BUNDLES)
 
 test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+
+# what a test needs and does not find is named among the skipped; here all of it is there
+test-all: $(INSTALLED) label-install
+	tests/install_debian_packages.sh
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,dicom,export,federated,tracking]
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 lint: $(INSTALLED)

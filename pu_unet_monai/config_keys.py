@@ -71,7 +71,8 @@ def check_command_line() -> None:
     Bundle configurations call this in ``initialize``.
 
     Raises:
-        UserError: as :func:`check_keys`.
+        UserError: as :func:`check_keys`; and for ``true`` and ``false``, which the command line takes for text, and any
+            text counts as true.
     """
     if Path(sys.argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py"):
         return
@@ -83,6 +84,9 @@ def check_command_line() -> None:
     known = [key.lstrip("+~").split("#")[0] for key in ConfigParser.load_config_files(paths)]
     tracking: dict[str, Any] = DEFAULT_EXP_MGMT_SETTINGS.get(options.get("tracking", ""), {"configs": {}})
     known += tracking["configs"]  # keys that MONAI adds, such as run_name
+    texts = [f"--{key} {value}" for key, value in options.items() if value in ("true", "false")]
+    if texts:
+        raise UserError(f"{', '.join(texts)}: text on MONAI's command line; write True or False, as in Python.")
     check_keys([key for key in options if key not in _OPTIONS_OF_RUN], dict.fromkeys(known), files)
 
 

@@ -61,3 +61,15 @@ def test_what_tracking_adds_is_known_with_tracking_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [*arguments, "--tracking", "mlflow", "--run_nam", "second"])
     with pytest.raises(UserError, match=r"has no key run_nam(,| \()"):
         check_command_line()
+
+
+@pytest.mark.parametrize("override", [["--amp", "false"], ["--amp=false"]])
+def test_false_as_text_would_count_as_true(tmp_path, monkeypatch, override):
+    config = tmp_path / "train.json"
+    config.write_text(json.dumps({"amp": True}))
+    arguments = ["/env/lib/monai/bundle/__main__.py", "run", "--config_file", str(config)]
+    monkeypatch.setattr(sys, "argv", [*arguments, *override])
+    with pytest.raises(UserError, match="--amp false: text on MONAI's command line; write True or False"):
+        check_command_line()
+    monkeypatch.setattr(sys, "argv", [*arguments, "--amp", "False"])
+    check_command_line()

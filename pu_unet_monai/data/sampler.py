@@ -45,7 +45,6 @@ class EachOnceSampler(monai.data.DistributedSampler):
 
     Args:
         dataset: the dataset to sample.
-        section: the part of the datalist that it is, for the message.
         num_replicas: number of processes. Defaults to those of the process group.
         rank: number of this process. Defaults to that in the process group.
 
@@ -53,14 +52,12 @@ class EachOnceSampler(monai.data.DistributedSampler):
         UserError: if there are fewer items than processes; an engine without items cannot run.
     """
 
-    def __init__(
-        self, dataset: Dataset, section: str, num_replicas: int | None = None, rank: int | None = None
-    ) -> None:
+    def __init__(self, dataset: Dataset, num_replicas: int | None = None, rank: int | None = None) -> None:
         processes = torch.distributed.get_world_size() if num_replicas is None else num_replicas
         cases = len(dataset)  # type: ignore[arg-type]
         if cases < processes:
             raise UserError(
-                f'the part "{section}" of the datalist has {cases} case{"s"[: cases != 1]}, but {processes} processes '
-                f"need {processes}: start fewer processes, or move cases into that part."
+                f"the part of the data to score has {cases} case{'s'[: cases != 1]}, but {processes} processes need "
+                f"{processes}: start fewer processes, or move cases into the validation or test part of the datalist."
             )
         super().__init__(dataset, even_divisible=False, num_replicas=num_replicas, rank=rank, shuffle=False)

@@ -123,7 +123,7 @@ def test_fewer_validation_images_than_processes(datasets, tmp_path):
     path.write_text(json.dumps(datalist))
     _, lines = fail(TWO, dataset.overrides() | {"datalist_file": str(path)}, tmp_path)
     assert lines
-    assert all('the part "validation" of the datalist has 1 case, but 2 processes need 2: ' in line for line in lines)
+    assert all("the part of the data to score has 1 case, but 2 processes need 2: " in line for line in lines)
 
 
 def test_user_error_is_the_root_cause_that_torchrun_names(datasets, tmp_path):

@@ -25,7 +25,7 @@ def test_resident_memory() -> None:
     block = torch.ones(64 * MIB, dtype=torch.uint8)
     assert resident_bytes() > before + 50 * MIB
     peak = peak_resident_bytes()
-    assert peak >= resident_bytes()
+    assert peak >= resident_bytes() - MIB  # the kernel counts pages in batches
     del block
     assert peak_resident_bytes() >= peak
     assert 0 < available_bytes("cpu") < 2**50
