@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The loop of segment_study.sh with an archive of one's own: Orthanc, in a network of its own, holding one study.
-#   examples/pacs/demo.sh WORKDIR [STUDY]
-# STUDY is a folder of DICOM files, a synthetic head by default. Debian: apt install orthanc dcmtk iproute2.
+# The loop of segment_study.sh with an archive of one's own: Orthanc, in a network of its own.
+#   examples/pacs/demo.sh WORKDIR [STUDIES]
+# STUDIES is a folder of DICOM files, a synthetic head by default. Debian: apt install orthanc dcmtk iproute2.
 set -euo pipefail
 if [ $# -lt 1 ]; then
     sed -n 2,4p "$0" >&2
@@ -22,7 +22,7 @@ python=${PYTHON:-python}
 cat > "$workdir/orthanc.json" << CONFIG
 {"Name": "DEMO", "StorageDirectory": "$workdir/archive", "IndexDirectory": "$workdir/archive", "DicomAet": "ORTHANC",
  "DicomPort": 4242, "HttpServerEnabled": false, "DicomAlwaysAllowFind": true, "DicomAlwaysAllowGet": true,
- "DicomCheckCalledAet": false, "OverwriteInstances": true}
+ "DicomCheckCalledAet": false, "OverwriteInstances": true, "SyncStorageArea": false}
 CONFIG
 Orthanc "$workdir/orthanc.json" > "$workdir/orthanc.log" 2>&1 &
 trap 'kill %1; wait' EXIT
@@ -35,9 +35,14 @@ done
 
 seconds() { echo "  $1: $(($(date +%s) - $2)) s"; }
 began=$(date +%s)
-storescu -q -aec ORTHANC +sd +r 127.0.0.1 4242 "$study"
+storescu -ll error -aec ORTHANC +sd +r 127.0.0.1 4242 "$study"
 seconds "stored the study" "$began"
-uid=$(find "$study" -type f | head -n 1 | xargs -d '\n' dcmdump -q +P StudyInstanceUID | sed -n 's/.*\[\(.*\)\].*/\1/p')
-began=$(date +%s)
-"$(dirname "$0")/segment_study.sh" 127.0.0.1 4242 ORTHANC "$uid" "$workdir/loop"
-seconds "queried, fetched, segmented, stored back, queried" "$began"
+mkdir "$workdir/studies"
+findscu -ll error -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID -od "$workdir/studies" -X -aec ORTHANC 127.0.0.1 4242
+for answer in "$workdir"/studies/*.dcm; do
+    [ -e "$answer" ] || { echo "error: $study: no DICOM file that the archive takes" >&2; exit 2; }
+    uid=$(dcmdump -q +P StudyInstanceUID "$answer" | sed -n 's/.*\[\(.*\)\].*/\1/p')
+    began=$(date +%s)
+    "$(dirname "$0")/segment_study.sh" 127.0.0.1 4242 ORTHANC "$uid" "$workdir/loop-$(basename "$answer" .dcm)"
+    seconds "queried, fetched, segmented, stored back, queried" "$began"
+done
