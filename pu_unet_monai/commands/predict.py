@@ -109,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
     if cases.skipped:
         print(f"skipped, as no images by their names: {join_some(cases.skipped)}")
     for case in done:
+        if "note" in case:
+            print(f"{case['case']}: {case['note']}")
         if "warning" in case:
             print(f"warning: {case['case']}: {case['warning']}")
     for failure in failed:

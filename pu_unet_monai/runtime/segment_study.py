@@ -96,6 +96,7 @@ def segment_study(
     }
     del case["images"]
     case |= {"dicom_segmentation": f"{study.name}_seg.dcm", "series": used, "grid_of": reference}
+    case["note"] = "took " + ", ".join(f"{name}: {each['number']} {each['description']}" for name, each in used.items())
     if notes:
         case["warning"] = "; ".join([*notes, *([case["warning"]] if "warning" in case else [])])
     return case

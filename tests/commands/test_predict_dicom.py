@@ -116,11 +116,12 @@ def test_same_result_has_the_same_identity_and_another_result_another(bundle, he
     assert uids[0] == uids[1] != uids[2]
 
 
-def test_report_says_which_series_were_taken(bundle, head, tmp_path):  # noqa: F811
+def test_report_says_which_series_were_taken(bundle, head, tmp_path, capsys):  # noqa: F811
     write(tmp_path / "dicom", head)
     write_study(tmp_path / "dicom" / "more", "P1", {"localizer": head[..., 0]}, LPS)
     (tmp_path / "dicom" / "notes.txt").write_text("x")
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
+    assert "P1: took FLAIR: 1 AX FLAIR, T1w: 2 AX T1, T1gd: 3 AX T1 POST, T2w: 4 AX T2\n" in capsys.readouterr().out
     found = report(tmp_path / "out")
     (case,) = found["cases"]
     assert {name: series["description"] for name, series in case["series"].items()} == dict(

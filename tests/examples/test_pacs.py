@@ -41,7 +41,8 @@ def test_study_goes_round(tmp_path):
     for number, description in enumerate(("FLAIR", "T1", "T1 +C", "T2"), 1):
         assert f"{number}\tMR\t{description}" in before
         assert f"{number}\tMR\t{description}" in after
-    (written,) = (tmp_path / "work" / "loop-rsp0001" / "results").glob("*_seg.dcm")
+    loop = tmp_path / "work" / "loop-rsp0001"
+    (written,) = (loop / "results").glob("*_seg.dcm")
     archived = [
         found
         for path in (tmp_path / "work" / "archive").rglob("*")
@@ -53,7 +54,7 @@ def test_study_goes_round(tmp_path):
     expected = pydicom.dcmread(written)
     assert archived[0].PixelData == expected.PixelData
     assert archived[0].SOPInstanceUID == expected.SOPInstanceUID
-    fetched = {str(pydicom.dcmread(path).SOPInstanceUID) for path in (tmp_path / "work" / "loop-rsp0001" / "dicom").iterdir()}
+    fetched = {str(pydicom.dcmread(path).SOPInstanceUID) for path in (loop / "dicom").iterdir()}
     for frame in archived[0].PerFrameFunctionalGroupsSequence:
         (source,) = frame.DerivationImageSequence[0].SourceImageSequence
         assert str(source.ReferencedSOPInstanceUID) in fetched
