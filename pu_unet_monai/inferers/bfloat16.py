@@ -14,7 +14,7 @@ from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 __all__ = ["CPUBFloat16Inferer"]
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""By the number of axes of the input."""
+"""By the number of axes of a convolution's weights."""
 
 
 class CPUBFloat16Inferer(Inferer):
@@ -39,8 +39,15 @@ class CPUBFloat16Inferer(Inferer):
     ) -> torch.Tensor:
         """Return the network's float32 output for ``inputs`` (B, C, *spatial)."""
         enabled = self.enabled and inputs.device.type == "cpu"
-        if enabled and isinstance(network, nn.Module) and inputs.dim() in _CHANNELS_LAST:
-            network.to(memory_format=_CHANNELS_LAST[inputs.dim()])  # type: ignore[call-overload]
+        if enabled and isinstance(network, nn.Module):
+            _lay_channels_last(network)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             output = self.inferer(inputs, network, *args, **kwargs)
         return output.float() if enabled else output
+
+
+def _lay_channels_last(network: nn.Module) -> None:
+    """Lay the weights of a network of 2D or of 3D convolutions out with channels last; it costs nothing if they are."""
+    axes = {parameter.dim() for parameter in network.parameters()} & _CHANNELS_LAST.keys()
+    if len(axes) == 1:
+        network.to(memory_format=_CHANNELS_LAST[axes.pop()])  # type: ignore[call-overload]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from monai.inferers import SlidingWindowInferer
+from monai.inferers import SliceInferer, SlidingWindowInferer
 from torch import nn
 
 from pu_unet_monai.inferers import CPUBFloat16Inferer, bfloat16
@@ -79,3 +79,9 @@ def test_lays_weights_out_channels_last_where_it_computes_in_bfloat16(units, con
     layout = torch.channels_last if len(size) == 4 else torch.channels_last_3d
     CPUBFloat16Inferer()(torch.randn(size), network)
     assert network.weight.is_contiguous(memory_format=layout) == units
+
+
+def test_network_of_slices_in_an_inferer_of_volumes(units) -> None:
+    network = nn.Conv2d(2, 1, 3, padding=1)
+    inferer = CPUBFloat16Inferer(SliceInferer(roi_size=(8, 8), spatial_dim=2))
+    assert inferer(torch.randn(1, 2, 8, 8, 3), network).shape == (1, 1, 8, 8, 3)
