@@ -71,7 +71,7 @@ output/label/heads/imagesTr: | $(INSTALLED)
 	$(PY) -m data_prep.volume_phantom --output output/label/heads --layout decathlon --number 4
 
 label: label-install $(filter output/label/heads/imagesTr,$(LABEL_STUDIES))
-	label_server/serve.sh $(LABEL_VENV) output/label $(LABEL_STUDIES) $(LABEL_PORT) $(LABEL_BUNDLES)
+	label_server/serve.sh $(LABEL_VENV) output/label "$(LABEL_STUDIES)" $(LABEL_PORT) $(LABEL_BUNDLES)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
@@ -95,6 +95,7 @@ format: $(INSTALLED)
 
 # without a stale build/, whose modules would go into the wheel
 dist: $(INSTALLED)
+	@test -z "$$(git status --porcelain)" || { echo "error: files that are not committed, such as weights of your own, would be in it:"; git status --short; exit 2; }
 	rm -rf build dist
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	$(PY) -m tools.bundle_zips --output dist

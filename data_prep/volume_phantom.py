@@ -130,7 +130,7 @@ def _dicom(folder: Path, heads: Heads) -> None:
     try:
         from data_prep.dicom_layout import write_study
     except ImportError as error:
-        raise UserError(f'--layout dicom: {error}; pip install "pu-unet-monai[dicom]"') from error
+        raise UserError(f'--layout dicom: {error}; pip install "pydicom>=3"') from error
     for name, image, _ in heads:
         series = {text: image[..., channel] for channel, text in enumerate(("FLAIR", "T1", "T1 +C", "T2"))}
         write_study(folder / name, name, series, _affine(image))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -60,4 +61,5 @@ def _advice(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as by Ctrl-C: no temporary file of a patient stays
     sys.exit(main())

@@ -81,13 +81,22 @@ def check_command_line() -> None:
     if files is None:
         return
     paths = ast.literal_eval(files) if files.startswith(("[", "(")) else files.split(",")
-    known = [key.lstrip("+~").split("#")[0] for key in ConfigParser.load_config_files(paths)]
-    tracking: dict[str, Any] = DEFAULT_EXP_MGMT_SETTINGS.get(options.get("tracking", ""), {"configs": {}})
-    known += tracking["configs"]  # keys that MONAI adds, such as run_name
-    texts = [f"--{key} {value}" for key, value in options.items() if value in ("true", "false")]
+    config = {key.lstrip("+~").split("#")[0]: value for key, value in ConfigParser.load_config_files(paths).items()}
+    known = [*config, *_keys_of_tracking(options.get("tracking", ""))]
+    switches = {key for key, value in config.items() if isinstance(value, bool)}
+    texts = [f"--{key} {value}" for key, value in options.items() if key in switches and value in ("true", "false")]
     if texts:
         raise UserError(f"{', '.join(texts)}: text on MONAI's command line; write True or False, as in Python.")
     check_keys([key for key in options if key not in _OPTIONS_OF_RUN], dict.fromkeys(known), files)
+
+
+def _keys_of_tracking(tracking: str) -> list[str]:
+    """Return the keys that MONAI adds to a configuration for ``--tracking``, such as ``run_name``."""
+    if Path(tracking).is_file():
+        settings = ConfigParser.load_config_file(tracking)
+    else:
+        settings = DEFAULT_EXP_MGMT_SETTINGS.get(tracking.lower(), {})
+    return list(settings.get("configs", {}))
 
 
 def _options(arguments: list[str]) -> dict[str, str]:

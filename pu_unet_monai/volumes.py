@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from monai.data import ITKReader, MetaTensor, NibabelReader
 from monai.data.utils import correct_nifti_header_if_necessary
+from monai.transforms import ResampleToMatch
 from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, ensure_tuple, optional_import
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
@@ -29,6 +30,7 @@ __all__ = [
     "grid_text",
     "is_nifti",
     "read_volume",
+    "resample",
     "same_grid",
     "strip_suffix",
     "to_file_voxels",
@@ -40,6 +42,8 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
 AFFINE_TOLERANCE = 1e-3
 """In mm; headers store affines in single precision."""
+
+_ROUNDING = 1e-6
 
 _DAMAGED = (
     *(OSError, RuntimeError, ValueError, TypeError, EOFError, zlib.error),
@@ -130,6 +134,16 @@ def read_volume(path: str | os.PathLike[str], dtype: type | None = None) -> Meta
 def same_grid(first: MetaTensor, second: MetaTensor) -> bool:
     """Tell whether two volumes (C, x, y, z) have one shape and one affine."""
     return first.shape[1:] == second.shape[1:] and np.allclose(first.affine, second.affine, atol=AFFINE_TOLERANCE)
+
+
+def resample(volume: MetaTensor, grid: MetaTensor) -> MetaTensor:
+    """Resample a volume (C, x, y, z) linearly to the grid of another; outside of it, it is 0.
+
+    Rounding makes 1e-12 of zeros, which would count as brain where every voxel that is not 0 does: they are 0 again.
+    """
+    resampled = cast(MetaTensor, ResampleToMatch(mode="bilinear", padding_mode="zeros")(volume, grid))
+    resampled[resampled.abs() < _ROUNDING * volume.abs().max()] = 0
+    return resampled
 
 
 def grid_text(volume: MetaTensor) -> str:

@@ -4,7 +4,8 @@
 # STUDIES is a folder of DICOM files, a synthetic head by default. Debian: apt install orthanc dcmtk iproute2.
 set -euo pipefail
 if [ $# -lt 1 ]; then
-    sed -n 2,4p "$0" >&2
+    echo "error: no arguments, expected at least 1:" >&2
+    sed -n '3s/^# *//p' "$0" >&2
     exit 2
 fi
 for program in Orthanc storescu echoscu unshare ip; do
@@ -14,6 +15,7 @@ if [ -z "${IN_OWN_NETWORK:-}" ]; then # Orthanc would listen to everybody
     IN_OWN_NETWORK=1 exec unshare --net $([ "$(id -u)" = 0 ] || echo --map-root-user) "$0" "$@"
 fi
 ip link set lo up
+[ $# -lt 2 ] || [ -d "$2" ] || { echo "error: $2: no such folder of DICOM files" >&2; exit 2; }
 [ ! -e "$1" ] || { echo "error: $1: exists already; choose another WORKDIR" >&2; exit 2; }
 mkdir -p "$1/archive"
 workdir=$(cd "$1" && pwd)
@@ -35,7 +37,7 @@ done
 
 seconds() { echo "  $1: $(($(date +%s) - $2)) s"; }
 began=$(date +%s)
-storescu -ll error -aec ORTHANC +sd +r 127.0.0.1 4242 "$study"
+storescu -ll error --no-halt -aec ORTHANC +sd +r 127.0.0.1 4242 "$study"
 seconds "stored the study" "$began"
 mkdir "$workdir/studies"
 findscu -ll error -S -k QueryRetrieveLevel=STUDY -k StudyInstanceUID -od "$workdir/studies" -X -aec ORTHANC 127.0.0.1 4242

@@ -5,17 +5,21 @@
 # WORKDIR gets the study and the results; they name the patient, so remove it when you are done.
 set -euo pipefail
 if [ $# -lt 5 ]; then
-    sed -n 2,5p "$0" >&2
+    echo "error: $# arguments, expected at least 5:" >&2
+    sed -n '3s/^# *//p' "$0" >&2
     exit 2
 fi
 host=$1 port=$2 aet=$3 study=$4 workdir=$5
 shift 5
 me=${MY_AET:-PUUNET}
 peer=(-aet "$me" -aec "$aet" "$host" "$port")
-for program in findscu getscu storescu; do
+for program in echoscu findscu getscu storescu; do
     command -v "$program" > /dev/null || { echo "error: $program is not installed: apt install dcmtk" >&2; exit 2; }
 done
 [ ! -e "$workdir" ] || { echo "error: $workdir: exists already; choose another WORKDIR" >&2; exit 2; }
+[[ $port =~ ^[0-9]+$ ]] || { echo "error: port $port: expected a number, such as 4242" >&2; exit 2; }
+echoscu -q "${peer[@]}" 2> /dev/null ||
+    { echo "error: $host:$port does not answer as $aet: check host, port and title, and whether it knows $me" >&2; exit 2; }
 mkdir -p "$workdir/dicom"
 
 series_of_study() { # number, modality and description of each series that the PACS has
@@ -32,6 +36,18 @@ mkdir "$workdir/before"
 series_of_study "$workdir/before"
 echo "fetching"
 getscu -ll error +B -S -k QueryRetrieveLevel=STUDY -k "StudyInstanceUID=$study" -od "$workdir/dicom" "${peer[@]}"
+instances_of_study() {
+    mkdir "$workdir/study"
+    findscu -ll error -S -k QueryRetrieveLevel=STUDY -k "StudyInstanceUID=$study" -k NumberOfStudyRelatedInstances \
+        -od "$workdir/study" -X "${peer[@]}"
+    dcmdump -q +P NumberOfStudyRelatedInstances "$workdir"/study/*.dcm | sed -n 's/.*\[ *\([0-9]*\).*/\1/p'
+}
+expected=$(instances_of_study)
+fetched=$(find "$workdir/dicom" -type f | wc -l)
+if [ -n "$expected" ] && [ "$expected" != "$fetched" ]; then
+    echo "error: $fetched files fetched, but the archive has $expected of the study; try again" >&2
+    exit 1
+fi
 echo "segmenting"
 "${PYTHON:-python}" -m pu_unet_monai predict --bundle "${BUNDLE:-bundles/pu_unet_brats}" --input "$workdir/dicom" \
     --output "$workdir/results" "$@"

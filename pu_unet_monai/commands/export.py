@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from pu_unet_monai.config_keys import parse_settings
-from pu_unet_monai.errors import first_cause
+from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path, make_folder
 from pu_unet_monai.runtime.bundle import TrainedBundle
@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: if nothing can be done at all.
     """
+    if not args.tolerance > 0:
+        raise UserError(f"--tolerance {args.tolerance:g}: expected a number above 0, such as 1e-4.")
     formats = list(dict.fromkeys(args.format))
     check_packages(formats)
     settings = parse_settings(args.set)
@@ -76,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     # PyTorch's GroupNorm is 10 to 100 times less exact where channels are last
     bundle.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     make_folder(args.output)
+    if not os.access(args.output, os.W_OK):
+        raise UserError(f"--output {args.output}: cannot be written to; choose another folder.")
     expected = references(bundle.network, bundle.in_channels, bundle.spatial_dims)
     exported, refused = {}, {}
     with (

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     outcome: dict[str, list] = {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
     weights_note = _write_report(args.output, bundle, max(peak for *_, peak in shares), outcome)
     if cases.skipped:
-        print(f"skipped, as no images by their names: {join_some(cases.skipped)}")
+        print(f"left aside: {join_some(cases.skipped)}")
     for case in done:
         if "note" in case:
             print(f"{case['case']}: {case['note']}")
@@ -163,6 +163,8 @@ def _find(bundle: TrainedBundle, args: argparse.Namespace) -> tuple[Cases, Calla
         if args.series:
             raise UserError(f"--series: only for DICOM, and --input {args.input} holds none; leave it out.")
         return find_volumes(args.input), lambda case: segment_volume(bundle, case, args.output, args.probabilities)
+    if args.output.resolve().is_relative_to(args.input.resolve()):
+        raise UserError(f"--output {args.output}: lies in the folder of the study; choose another one.")
     dicom = _import_dicom(args.input)
     cases: Cases = dicom.find_dicom(args.input, bundle.channel_names, args.series)
     return cases, lambda study: dicom.segment_study(bundle, study, args.output, args.probabilities, args.force)
@@ -174,7 +176,7 @@ def _import_dicom(folder: Path) -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"--input {folder}: DICOM needs packages that are not installed ({error}): "
-            'pip install "pu-unet-monai[dicom]".'
+            'pip install highdicom "pydicom>=3" python-gdcm.'
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pu_unet_monai.errors import UserError
 from pu_unet_monai.volumes import VOLUME_SUFFIXES
 
 __all__ = ["holds_dicom", "is_dicom_file"]
@@ -22,10 +23,20 @@ def is_dicom_file(path: Path) -> bool:
 
 
 def holds_dicom(path: Path) -> bool:
-    """Tell whether ``path`` is a DICOM file, or a folder with some in or below it and no other volumes."""
+    """Tell whether ``path`` is a DICOM file, or a folder with some in or below it.
+
+    Raises:
+        UserError: if a folder holds NIfTI, MHA or NRRD files too: one of the two would be segmented without a word of
+            the other.
+    """
     if path.is_file():
         return is_dicom_file(path)
     files = [file for file in path.rglob("*") if file.is_file()]
-    if any(file.name.lower().endswith(VOLUME_SUFFIXES) for file in files):
-        return False
-    return any(is_dicom_file(file) for file in files)
+    dicom = next((file for file in files if is_dicom_file(file)), None)
+    volume = next((file for file in files if file.name.lower().endswith(VOLUME_SUFFIXES)), None)
+    if dicom and volume:
+        raise UserError(
+            f"--input {path}: holds DICOM ({dicom.relative_to(path)}) and other volumes ({volume.relative_to(path)}); "
+            "give a folder that holds one kind."
+        )
+    return dicom is not None

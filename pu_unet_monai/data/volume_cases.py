@@ -70,7 +70,7 @@ def find_volume_cases(path: Path) -> tuple[list[VolumeCase], list[str]]:
     if not found:
         problems.append(
             f"{path}: no volume found in it or up to {_DEPTH} folders below, expected file names that end in "
-            f"{', '.join(VOLUME_SUFFIXES)}"
+            f"{', '.join(VOLUME_SUFFIXES)} (or DICOM files with their preamble)"
         )
     return sorted(cases, key=lambda case: case.name), problems + twice
 

@@ -10,58 +10,78 @@ if TYPE_CHECKING:
 
 __all__ = ["modality_of_series"]
 
-_FLAIR = {"flair", "t2flair", "t2f", "tirm", "dark", "darkfluid", "fluid"}
-_T1 = {"t1", "t1w", "t1n", "mprage", "bravo", "spgr", "fspgr", "t1flair"}
+_FLAIR = {"flair", "t2flair", "t2f", "fluid", "darkfluid"}
+_WITH_FLUID = {"dark", "tirm"}
+"""Words of ``tirm dark fluid``, a FLAIR; without ``fluid`` they may be anything."""
+_T1 = {"t1", "t1w", "t1n", "mprage", "bravo", "spgr", "fspgr"}
 _T1_WITH_CONTRAST = {"t1c", "t1ce", "t1gd", "t1post", "t1wce"}
 _T2 = {"t2", "t2w"}
-_T2_STAR = {"gre", "ffe", "hemo", "fl2d", "fl3d", "medic"}
-_CONTRAST = {"gd", "gad", "gado", "ce", "post", "postcontrast", "contrast", "km", "+c"}
-_OTHERS = {
-    *("adc", "angio", "asl", "cbf", "cbv", "ciss", "dce", "diff", "dir", "dsc", "dti", "dwi", "dyn", "dynamic", "fa"),
-    *("fiesta", "loc", "localizer", "map", "mip", "mra", "mrv", "pd", "perf", "perfusion", "rho", "scout", "spine"),
-    *("star", "stir", "sub", "subtraction", "swan", "swi", "t2*", "t2star", "tof", "trace", "tracew"),
+_GRADIENT_ECHO = {"gre", "ffe", "fl2d", "fl3d"}
+"""Of a T1 that is usual; a T2 is T2* then."""
+_CONTRAST = {"+c", "c+", "+gd", "gd", "gad", "gado", "ce", "km", "post", "postcontrast", "postgad", "contrast"}
+_SAY_NOTHING = {
+    *("ax", "axial", "tra", "transverse", "trans", "sag", "sagittal", "cor", "coronal", "obl", "iso", "isotropic"),
+    *("brain", "head", "neuro", "mr", "mri", "2d", "3d", "w", "weighted", "wi", "mm", "thin", "fs", "fatsat", "sense"),
+    *("se", "tse", "fse", "ir", "tfe", "cube", "space", "vista", "blade", "propeller", "et1w"),
 }
-_WITHOUT = re.compile(r"(?<![a-z])(pre|without|w/o|wo|non?|nativ|native)[ _-]*(contrast|gado?|gd|ce|km|c)?(?![a-z])")
-_TOKEN = re.compile(r"t2\*|\+c(?![a-z])|[a-z0-9]+")
+_WITHOUT = re.compile(r"(?<![a-z])(pre|without|w/o|wo|non?|nativ|native)[ _-]*(contrast|gado?|gd|ce|km)?(?![a-z])")
+_TOKEN = re.compile(r"\+c(?![a-z])|\+gd(?![a-z])|(?<![a-z])c\+|[a-z0-9]+")
+_UNCLEAR = re.compile(r"\*|[a-z]-(?=$|[ _])|\+(?!c(?![a-z])|gd(?![a-z]))(?<!(?<![a-z])c\+)")
+"""``T2*``; ``Gd-``; a plus sign of nothing."""
+_NUMBER = re.compile(r"\d+(mm)?|p\d|iso\d+")
+_NO_AGENT = ("", "none", "no")
+_AGENTS = ("gad", "dotarem", "magnevist", "prohance", "omniscan", "multihance", "clariscan", "elucirem", "vueway")
+_NO_IMAGE_TYPE = {"P", "PHASE", "PHASE MAP", "ADC", "FA", "TRACEW", "SUBTRACTION", "MIP", "PROJECTION IMAGE"}
 
 
 def modality_of_series(header: Dataset) -> str | None:
     """Return the modality, one of ``MODALITIES``, that a series' description and contrast agent name, or None.
 
     ``t2_tirm_tra_dark-fluid`` is FLAIR, ``AX T1 MPRAGE`` and ``T1 FLAIR`` are T1w, ``AX T1 +C``, ``t1ce`` and a T1
-    whose header names a contrast agent are T1gd (but ``T1 pre contrast`` is T1w), ``T2 TSE`` is T2w. Diffusion,
-    perfusion, subtractions, T2*, proton density and localizers are none of them, nor is what says two things at once
-    (``T1 pre and post``): a series that is not taken can be named by ``--series``, a wrong one would be taken without
-    a word.
+    whose header names a contrast agent are T1gd (but ``T1 pre contrast`` is T1w), ``T2 TSE`` is T2w. ``ProtocolName``
+    is asked where the description says nothing. A description with any word that is not known here, or that says two
+    things at once, is none: the user can name the series, but a wrong one would be taken without a word.
 
     Args:
         header: the header of any slice of the series.
     """
+    image_type = {str(value).upper() for value in header.get("ImageType") or ()}
+    if image_type & _NO_IMAGE_TYPE:
+        return None
     agent = str(header.get("ContrastBolusAgent") or "").strip().lower()
-    for keyword in ("SeriesDescription", "ProtocolName"):
-        words = str(header.get(keyword) or "").lower()
-        if _TOKEN.search(words):
-            modality, says_something = _modality_of(words, agent not in ("", "none", "no"))
-            if says_something:
-                return modality
-    return None
+    description, protocol = (str(header.get(key) or "").lower() for key in ("SeriesDescription", "ProtocolName"))
+    if not _says_nothing(description):
+        modality = _modality_of(description, agent)
+        doubtful = modality == "T1w" and _modality_of(protocol, "") == "T1gd"
+        return None if doubtful else modality
+    return _modality_of(protocol, agent)
 
 
-def _modality_of(words: str, agent: bool) -> tuple[str | None, bool]:
-    """Return the modality, and whether the words say anything of what the series is."""
+def _says_nothing(words: str) -> bool:
+    return all(token in _SAY_NOTHING or _NUMBER.fullmatch(token) for token in _TOKEN.findall(words))
+
+
+def _modality_of(words: str, agent: str) -> str | None:
     rest = _WITHOUT.sub(" ", words)
     plain = rest != words
-    tokens = set(_TOKEN.findall(rest))
-    t1, t2, flair = bool(tokens & (_T1 | _T1_WITH_CONTRAST)), bool(tokens & _T2), bool(tokens & _FLAIR)
-    if tokens & _OTHERS:
-        return None, True
+    tokens = {token for token in _TOKEN.findall(rest) if token not in _SAY_NOTHING and not _NUMBER.fullmatch(token)}
+    known = _FLAIR | _WITH_FLUID | _T1 | _T1_WITH_CONTRAST | _T2 | _GRADIENT_ECHO | _CONTRAST
+    if tokens - known or _UNCLEAR.search(rest):
+        return None
+    t1, t2, flair = tokens & (_T1 | _T1_WITH_CONTRAST), tokens & _T2, tokens & _FLAIR
+    if tokens & _WITH_FLUID and not flair:
+        return None
     if t1:
-        enhanced = bool(tokens & (_CONTRAST | _T1_WITH_CONTRAST))
-        if t2 or (plain and enhanced):
-            return None, True
-        return "T1gd" if enhanced or (agent and not plain) else "T1w", True
+        return None if t2 else _t1(plain, bool(tokens & (_CONTRAST | _T1_WITH_CONTRAST)), agent)
     if flair:
-        return "FLAIR", True
-    if t2:
-        return None if tokens & _T2_STAR else "T2w", True
-    return None, False
+        return "FLAIR"
+    return "T2w" if t2 and not tokens & _GRADIENT_ECHO else None
+
+
+def _t1(plain: bool, enhanced: bool, agent: str) -> str | None:
+    """Return T1w or T1gd, or None if the words contradict each other, or the header's agent is not understood."""
+    if plain or enhanced:
+        return None if plain and enhanced else "T1gd" if enhanced else "T1w"
+    if agent in _NO_AGENT:
+        return "T1w"
+    return "T1gd" if agent.startswith(_AGENTS) else None

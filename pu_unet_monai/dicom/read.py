@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -13,8 +14,11 @@ import pydicom
 import torch
 from highdicom.spatial import get_volume_positions
 from monai.data import MetaTensor
+from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import generate_uid
+from pydicom.valuerep import format_number_as_ds
 
 from pu_unet_monai.dicom.series import Series
 from pu_unet_monai.errors import UserError, join_some
@@ -22,6 +26,10 @@ from pu_unet_monai.errors import UserError, join_some
 __all__ = ["SeriesVolume", "read_series"]
 
 _ORIENTATION_TOLERANCE = 1e-3
+_SPACING_TOLERANCE = 1e-4
+_NEEDED = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "PixelData")
+_AS_MEASURED: dict[str, Any] = {"apply_real_world_transform": False, "apply_presentation_lut": False}
+"""By slope and intercept, not as a display would invert them."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class SeriesVolume:
     """A series with its pixels.
 
     Args:
-        datasets: the slices without duplicates, or the one multi-frame object.
+        datasets: the slices without duplicates, in the order of the third axis; or the one multi-frame object.
         volume: the voxels (x, y, z), x along the rows, y along the columns, z along their normal, with their place in
             the patient's coordinates (LPS, mm).
         notes: what was noticed, such as duplicate slices; one line each.
@@ -58,18 +66,23 @@ def read_series(series: Series) -> SeriesVolume:
             spacing, several different slices lie in one place, slices are missing, or it is no volume of grey values.
     """
     datasets = [_read(path, series) for path in series.files]
+    for dataset in datasets:
+        if not dataset.get("FrameOfReferenceUID"):  # of its own, so that it is not taken for another series'
+            dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=["no frame of reference", series.uid])
     if any(int(dataset.get("NumberOfFrames") or 1) > 1 for dataset in datasets):
         return _read_multi_frame(datasets, series)
+    _check_complete(datasets, series)
     datasets, notes = _without_copies(datasets, series)
     _check_alike(datasets, series)
+    _square_up(datasets)
     _check_places(datasets, series)
+    _decode(datasets, series)
     try:
-        volume = highdicom.get_volume_from_series(datasets, dtype=np.float32, apply_real_world_transform=False)
-    except Exception as error:  # decoders fail in many ways
-        raise UserError(
-            f"{series.title}: its pixels cannot be decoded ({_reason(error)}){_syntax(datasets)}."
-        ) from error
-    return SeriesVolume(datasets, _turned(volume, series), notes)
+        volume = highdicom.get_volume_from_series(datasets, dtype=np.float32, **_AS_MEASURED)
+    except ValueError as error:
+        raise UserError(f"{series.title}: its slices cannot be put together to a volume ({_reason(error)}).") from error
+    turned = _turn(volume, series)
+    return SeriesVolume(_along(turned, datasets), turned, notes)
 
 
 def _read(path: Path, series: Series) -> Dataset:
@@ -84,91 +97,136 @@ def _read_multi_frame(datasets: Sequence[Dataset], series: Series) -> SeriesVolu
         raise UserError(f"{series.title}: several multi-frame objects; give the one wanted in a folder of its own.")
     try:
         image = highdicom.Image.from_dataset(datasets[0], copy=False)
-        volume = image.get_volume(dtype=np.float32, apply_real_world_transform=False)
+        volume = image.get_volume(dtype=np.float32, **_AS_MEASURED)
     except Exception as error:
         raise UserError(
             f"{series.title}: its frames are no regular volume of grey values ({_reason(error)}); export the wanted "
             "frames as a series of their own."
         ) from error
-    return SeriesVolume(list(datasets), _turned(volume, series), [])
+    return SeriesVolume(list(datasets), _turn(volume, series), [])
+
+
+def _check_complete(datasets: Sequence[Dataset], series: Series) -> None:
+    missing = [keyword for keyword in _NEEDED if any(not dataset.get(keyword) for dataset in datasets)]
+    if missing:
+        raise UserError(
+            f"{series.title}: slices without {join_some(missing)}: it is no volume; choose another with --series, or "
+            "export it again."
+        )
 
 
 def _without_copies(datasets: Sequence[Dataset], series: Series) -> tuple[list[Dataset], list[str]]:
     """Drop slices that are there twice with the same pixels in the same place."""
-    if any("ImagePositionPatient" not in dataset or "PixelData" not in dataset for dataset in datasets):
-        raise UserError(
-            f"{series.title}: slices without position or pixels; it is no volume: choose another with --series."
-        )
     distinct: dict[tuple, Dataset] = {}
     for dataset in datasets:
         key = (tuple(map(float, dataset.ImagePositionPatient)), hashlib.sha256(dataset.PixelData).digest())
         distinct.setdefault(key, dataset)
     copies = len(datasets) - len(distinct)
-    notes = [f"{series.title}: {copies} slices are there twice, the copies were left out"] if copies else []
+    notes = [f"{series.title}: {copies} slice(s) there twice, the copies were left out"] if copies else []
     return list(distinct.values()), notes
 
 
 def _check_alike(datasets: Sequence[Dataset], series: Series) -> None:
-    orientations = np.array([dataset.get("ImageOrientationPatient", [0] * 6) for dataset in datasets], float)
+    orientations = np.array([dataset.ImageOrientationPatient for dataset in datasets], float)
     kinds = len(np.unique(np.round(orientations / _ORIENTATION_TOLERANCE), axis=0))
     if np.abs(orientations - orientations[0]).max() > _ORIENTATION_TOLERANCE:
         raise UserError(
             f"{series.title}: slices in {kinds} orientations, expected one (a localizer?); choose another with "
             "--series."
         )
-    for keyword, what in (("Rows", "rows"), ("Columns", "columns"), ("PixelSpacing", "pixel spacings")):
-        values = {str(dataset.get(keyword)) for dataset in datasets}
-        if len(values) > 1:
-            raise UserError(
-                f"{series.title}: slices of different {what} ({join_some(sorted(values))}); export the series again."
-            )
-    colours = {str(dataset.get("PhotometricInterpretation")) for dataset in datasets}
-    if not colours <= {"MONOCHROME1", "MONOCHROME2"}:
-        raise UserError(f"{series.title}: pixels are {join_some(sorted(colours))}, expected grey values.")
+    spacings = np.array([dataset.PixelSpacing for dataset in datasets], float)
+    if not np.allclose(spacings, spacings[0], rtol=_SPACING_TOLERANCE):
+        found = sorted({f"{row:g} x {column:g} mm" for row, column in spacings})
+        raise UserError(f"{series.title}: pixels of different sizes ({join_some(found)}); export the series again.")
+    sizes = sorted({f"{dataset.Columns}x{dataset.Rows}" for dataset in datasets})
+    if len(sizes) > 1:
+        raise UserError(f"{series.title}: slices of different sizes ({join_some(sizes)}); export the series again.")
+    colours = sorted({str(dataset.get("PhotometricInterpretation")) for dataset in datasets})
+    if not set(colours) <= {"MONOCHROME1", "MONOCHROME2"}:
+        raise UserError(f"{series.title}: pixels are {join_some(colours)}, expected grey values.")
+
+
+def _square_up(datasets: Sequence[Dataset]) -> None:
+    """Give all slices one orientation of exactly perpendicular axes, which headers store rounded."""
+    row, column = np.mean([np.array(d.ImageOrientationPatient, float) for d in datasets], axis=0).reshape(2, 3)
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    orientation = [*row, *(column / np.linalg.norm(column))]
+    for dataset in datasets:
+        dataset.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in orientation]
+        dataset.PixelSpacing = datasets[0].PixelSpacing
 
 
 def _check_places(datasets: Sequence[Dataset], series: Series) -> None:
     """Refuse slices that do not fill a box without gaps."""
-    positions = [[float(value) for value in dataset.ImagePositionPatient] for dataset in datasets]
-    orientation = [float(value) for value in datasets[0].ImageOrientationPatient]
     if len(datasets) < 2:
         raise UserError(f"{series.title}: one slice, expected a volume of several.")
+    positions = np.array([dataset.ImagePositionPatient for dataset in datasets], float)
+    orientation = [float(value) for value in datasets[0].ImageOrientationPatient]
     places = len(np.unique(positions, axis=0))
     if places < len(positions):
         raise UserError(
-            f"{series.title}: {len(positions)} different slices in {places} places (several "
-            "echoes or times?); export the wanted one as a series of its own."
+            f"{series.title}: {len(positions)} different slices in {places} places (several echoes or times?); export "
+            "the wanted one as a series of its own."
         )
-    spacing, _ = get_volume_positions(positions, orientation)
-    if spacing is not None:
-        return
-    spacing, indices = get_volume_positions(positions, orientation, allow_missing_positions=True)
+    if _shear(positions, orientation) > max(float(value) for value in datasets[0].PixelSpacing) / 2:
+        raise UserError(
+            f"{series.title}: its slices are not stacked along their normal (tilted gantry?); resample it to a regular "
+            "volume first."
+        )
+    spacing, _ = get_volume_positions(positions.tolist(), orientation)
+    if spacing is None:
+        _name_gaps(positions, orientation, series)
+
+
+def _shear(positions: NDArray, orientation: Sequence[float]) -> float:
+    """Return how far, in mm, slices lie beside the normal through the first."""
+    normal = np.cross(orientation[:3], orientation[3:])
+    spans = positions - positions[0]
+    return float(np.linalg.norm(spans - np.outer(spans @ normal, normal), axis=1).max())
+
+
+def _name_gaps(positions: NDArray, orientation: Sequence[float], series: Series) -> None:
+    spacing, indices = get_volume_positions(positions.tolist(), list(orientation), allow_missing_positions=True)
     if spacing is None or indices is None:
         raise UserError(
-            f"{series.title}: its slices are not evenly spaced along their normal (tilted gantry, or a mixture?); "
-            "resample it to a regular volume first."
+            f"{series.title}: its slices are not evenly spaced (a mixture of series?); export it again, or resample it "
+            "to a regular volume first."
         )
     missing = sorted(set(range(max(indices) + 1)) - set(indices))
-    lowest = np.array(positions[indices.index(0)])
+    lowest = positions[indices.index(0)]
     step = (positions[indices.index(max(indices))] - lowest) / max(indices)
     gaps = [str([round(float(x), 1) for x in lowest + number * step]) for number in missing]
     raise UserError(
-        f"{series.title}: {len(missing)} slices are missing, at {join_some(gaps, most=3)} mm; send or export it again."
+        f"{series.title}: {len(missing)} slice(s) missing, at {join_some(gaps, most=3)} mm; send or export it again."
     )
 
 
-def _turned(volume: highdicom.Volume, series: Series) -> highdicom.Volume:
+def _decode(datasets: Sequence[Dataset], series: Series) -> None:
+    for dataset in datasets:
+        try:
+            _ = dataset.pixel_array  # which keeps what it has decoded
+        except Exception as error:  # decoders fail in many ways
+            syntax = dataset.file_meta.TransferSyntaxUID
+            advice = f"compressed as {syntax.name}: decompress them with gdcmconv --raw" if syntax.is_compressed else ""
+            name = Path(str(dataset.filename)).name
+            raise UserError(
+                f"{series.title}: the pixels of {name} cannot be decoded ({_reason(error)}); "
+                f"{advice or 'send or export it again'}."
+            ) from error
+
+
+def _turn(volume: highdicom.Volume, series: Series) -> highdicom.Volume:
     """Turn the axes slice, row, column to x, y, z."""
     if volume.array.ndim != 3 or not np.isfinite(volume.array).all():
         raise UserError(f"{series.title}: holds colours or values that are no numbers, expected grey values.")
     return volume.permute_spatial_axes([2, 1, 0]).ensure_handedness("RIGHT_HANDED", flip_axis=2)
 
 
-def _syntax(datasets: Sequence[Dataset]) -> str:
-    syntax = datasets[0].file_meta.TransferSyntaxUID
-    return (
-        f"; they are compressed as {syntax.name}: decompress them with gdcmconv --raw" if syntax.is_compressed else ""
-    )
+def _along(volume: highdicom.Volume, datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Sort slices by their place along the third axis of their volume."""
+    direction = volume.affine[:3, 2]
+    return sorted(datasets, key=lambda dataset: float(np.array(dataset.ImagePositionPatient, float) @ direction))
 
 
 def _reason(error: Exception) -> str:

@@ -27,6 +27,11 @@ _CODES = {
     "edema": codes.SCT.Edema,
     "enhancing tumour": codes.NCIt.EnhancingLesion,
 }
+_MAY_BE_EMPTY = (
+    *("AccessionNumber", "PatientBirthDate", "PatientID", "PatientName", "PatientSex"),
+    *("ReferringPhysicianName", "StudyDate", "StudyID", "StudyTime"),
+)
+"""Of patient and study: what every object has to have, if only as an empty value."""
 _SERIES_NUMBER = 1000
 """Behind what scanners number."""
 
@@ -42,8 +47,8 @@ def write_segmentation(
 ) -> None:
     """Write a label map as a binary segmentation object, a segment a structure, whole or not at all.
 
-    Segment numbers are the label's numbers. Instance UIDs follow from the source, the weights and the labels: the
-    same result stored twice is one object in an archive, another result is another object.
+    Segment numbers are the label's numbers. Instance UIDs follow from the source, the weights and the labels: of the
+    same result stored twice an archive keeps one object, another result is another object.
 
     Args:
         labels: label map (x, y, z) on the grid of ``reference.volume``.
@@ -54,8 +59,13 @@ def write_segmentation(
         weights: SHA-256 of its weights.
         forced: whether the input was let through by ``--force``.
     """
+    for dataset in reference.datasets:
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in dataset:
+                setattr(dataset, keyword, "")
     source = reference.datasets[0]
     entropy = [
+        numbering,
         str(source.SeriesInstanceUID),
         model,
         weights,
@@ -67,7 +77,7 @@ def write_segmentation(
         warnings.filterwarnings("ignore", message=".*unlikely to represent the intended person name")
         segmentation = Segmentation(
             source_images=reference.datasets,
-            pixel_array=reference.volume.with_array(labels).permute_spatial_axes([2, 1, 0]),  # slices first
+            pixel_array=_frames(labels, reference),
             segmentation_type="BINARY",
             segment_descriptions=_segments(numbering, model, weights),
             series_instance_uid=generate_uid(entropy_srcs=["series", *entropy]),
@@ -84,6 +94,16 @@ def write_segmentation(
         )
     with atomic_path(path) as temporary:
         pydicom.dcmwrite(temporary, segmentation, enforce_file_format=True)
+
+
+def _frames(labels: NDArray[np.uint8], reference: SeriesVolume) -> NDArray[np.uint8] | highdicom.Volume:
+    """Lay labels out as frames: of slices one each, in their order and at their own places, so that they refer to them.
+
+    A multi-frame object has an order of its own; there the volume's geometry says which frame is which.
+    """
+    if len(reference.datasets) > 1:
+        return np.ascontiguousarray(labels.transpose(2, 1, 0))
+    return reference.volume.with_array(labels).permute_spatial_axes([2, 1, 0])
 
 
 def _segments(numbering: str, model: str, weights: str) -> list[SegmentDescription]:

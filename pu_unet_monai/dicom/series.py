@@ -17,6 +17,7 @@ _TAGS = (
     *(
         "ContrastBolusAgent",
         "ImageOrientationPatient",
+        "ImageType",
         "ImagePositionPatient",
         "Modality",
         "NumberOfFrames",
@@ -70,7 +71,7 @@ def find_series(folder: Path) -> tuple[list[Series], list[str]]:
         The series, by number and description; and what was left aside, one line each: files that are no DICOM or
         cannot be read, objects that are no images (segmentations, reports, presentation states).
     """
-    series: dict[str, Series] = {}
+    series: dict[tuple[str, str], Series] = {}
     aside = []
     entries = [folder] if folder.is_file() else folder.rglob("*")
     paths = sorted(path for path in entries if path.is_file() and not path.name.startswith("."))
@@ -88,7 +89,8 @@ def find_series(folder: Path) -> tuple[list[Series], list[str]]:
             if path.name.upper() != "DICOMDIR":
                 aside.append(f"{path.name}: no image, but {header.get('Modality') or 'of no modality'}")
         else:
-            series.setdefault(str(header.SeriesInstanceUID), Series(header)).files.append(path)
+            key = str(header.get("StudyInstanceUID")), str(header.SeriesInstanceUID)
+            series.setdefault(key, Series(header)).files.append(path)
     return sorted(series.values(), key=_order), aside
 
 

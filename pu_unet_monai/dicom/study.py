@@ -13,13 +13,15 @@ from pu_unet_monai.errors import UserError, join_some
 
 __all__ = ["Study", "find_studies", "parse_choices"]
 
+_MODALITY = "MR"
+
 
 @dataclass(frozen=True)
 class Study:
     """The series of one study that a network takes.
 
     Args:
-        name: what the results are called: the patient's ID, with the date where a patient has several studies here.
+        name: what the results are called: the patient's ID and the date of the study.
         series: the series by modality, in the order of the network's channels.
     """
 
@@ -47,13 +49,16 @@ def parse_choices(settings: Sequence[str], modalities: Sequence[str]) -> dict[st
         name, equals, value = setting.partition("=")
         modality = known.get(name.strip().lower())
         if not equals or not value.strip() or modality is None:
-            problems.append(f"--series {setting}: expected MODALITY=NUMBER with one of {', '.join(modalities)}")
+            problems.append(
+                f"--series {setting}: expected MODALITY=SERIES, one of {', '.join(modalities)} and a number, "
+                "description or UID"
+            )
         elif modality in choices:
             problems.append(f"--series {setting}: {modality} is given twice")
         else:
             choices[modality] = value.strip()
     if problems:
-        raise UserError("; ".join(problems) + "; NUMBER may also be the series' description or UID.")
+        raise UserError("; ".join(problems) + ".")
     return choices
 
 
@@ -70,7 +75,9 @@ def find_studies(
     Returns:
         The studies; what is wrong with others, one line each; what was left aside, one line each.
     """
-    found, aside = find_series(folder)
+    everything, aside = find_series(folder)
+    found = [series for series in everything if series.header.get("Modality", _MODALITY) == _MODALITY]
+    aside += [f"{series.title}: {series.header.Modality}, not MR" for series in everything if series not in found]
     by_study: dict[str, list[Series]] = {}
     for series in found:
         by_study.setdefault(str(series.header.get("StudyInstanceUID")), []).append(series)
@@ -85,14 +92,17 @@ def find_studies(
         used = {series.uid for series in chosen.values()}
         aside += [f"{series.title}: not needed" for series in members if series.uid not in used]
     if not found:
-        problems.append(f"{folder}: no DICOM image found in it or below; give the folder of a study")
+        others = f"; left aside: {join_some(aside, most=5)}" if aside else ""
+        problems.append(f"{folder}: no series of MR images found in it or below{others}; give the folder of a study")
     return sorted(studies, key=lambda study: study.name), problems, aside
 
 
 def _names(by_study: Mapping[str, Sequence[Series]]) -> dict[str, str]:
     """Return a name for each study that can name a file, and that no other has."""
     headers = {uid: members[0].header for uid, members in by_study.items()}
-    for fields in (("PatientID",), ("PatientID", "StudyDate"), ("StudyInstanceUID",)):
+    for fields in (("PatientID", "StudyDate"), ("PatientID", "StudyDate", "StudyInstanceUID"), ("StudyInstanceUID",)):
+        if not all(header.get("PatientID") for header in headers.values()) and "PatientID" in fields:
+            continue
         names = {
             uid: re.sub(r"[^\w.-]+", "_", "_".join(str(header.get(name) or "") for name in fields)).strip("._")
             for uid, header in headers.items()
@@ -116,17 +126,36 @@ def _choose(
     for modality in modalities:
         if modality not in choices:
             candidates[modality] = [series for series in candidates[modality] if series.uid not in chosen_by_name]
+    if taken_twice := _taken_twice(candidates):
+        return taken_twice
     missing = [modality for modality, found in candidates.items() if not found]
     several = {modality: found for modality, found in candidates.items() if len(found) > 1}
     if not missing and not several:
-        return {modality: found[0] for modality, found in candidates.items()}
+        chosen = {modality: found[0] for modality, found in candidates.items()}
+        patients = {str(series.header.get("PatientID")) for series in chosen.values()}
+        if len(patients) > 1:
+            return f"has series of several patients ({join_some(sorted(patients))}); give the folder of one"
+        return chosen
+    unknown = [f"--series {modality}={choices[modality]}" for modality in missing if modality in choices]
+    if unknown:
+        return f"has no series for {join_some(unknown)}; it has {join_some([series.title for series in members])}"
     problems = [f"has no {' and no '.join(missing)}"] if missing else []
     problems += [
         f"has {len(found)} series that may be {modality}: {join_some([series.title for series in found])}"
         for modality, found in several.items()
     ]
     example = f"--series {(missing or list(several))[0]}=NUMBER"
-    return f"{'; '.join(problems)}; it has {join_some([series.title for series in members])}; choose with {example}"
+    advice = f"add the series, or if it is there choose it with {example}" if missing else f"choose with {example}"
+    return f"{'; '.join(problems)}; it has {join_some([series.title for series in members])}; {advice}"
+
+
+def _taken_twice(candidates: Mapping[str, Sequence[Series]]) -> str | None:
+    by_uid: dict[str, list[str]] = {}
+    for modality, found in candidates.items():
+        if len(found) == 1:
+            by_uid.setdefault(found[0].uid, []).append(modality)
+    double = [" and ".join(modalities) for modalities in by_uid.values() if len(modalities) > 1]
+    return f"takes one series for {', and one for '.join(double)}; choose another with --series" if double else None
 
 
 def _named(members: Sequence[Series], name: str) -> list[Series]:

@@ -59,8 +59,8 @@ def check_packages(formats: Iterable[str]) -> None:
     lacking = [f"{name} needs {', '.join(packages)}" for name, packages in missing.items() if packages]
     if lacking:
         raise UserError(
-            f'--format: {"; ".join(lacking)}, not installed here; pip install "pu-unet-monai[export]", or ask for '
-            "other formats."
+            f"--format: {'; '.join(lacking)}, not installed here; pip install onnx onnxruntime onnxscript "
+            "openvino, or ask for other formats."
         )
 
 

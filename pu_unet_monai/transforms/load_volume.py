@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from monai.config import KeysCollection, PathLike
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, ResampleToMatch, Transform
+from monai.transforms import MapTransform, Transform
 from monai.utils import ensure_tuple
 
 from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.modalities import MODALITIES, modality_of
 from pu_unet_monai.data.volume_cases import find_volume_cases
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.volumes import grid_text, read_volume, same_grid, strip_suffix
+from pu_unet_monai.volumes import grid_text, read_volume, resample, same_grid, strip_suffix
 
 __all__ = ["LoadVolume", "LoadVolumed"]
 
@@ -84,9 +84,8 @@ class LoadVolume(Transform):
             if not self.force:
                 raise UserError(f"{reason}; co-register and resample them to one grid, or use --force.")
             forced.append(reason)
-            resample = ResampleToMatch(mode="bilinear", padding_mode="zeros")
             for i in others:
-                volumes[i] = cast(MetaTensor, resample(volumes[i], first))
+                volumes[i] = resample(volumes[i], first)
         stacked = MetaTensor(torch.cat([volume.as_tensor() for volume in volumes]), meta=first.meta)
         stacked.meta["forced"] = forced
         return stacked

@@ -6,17 +6,20 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from data_prep.volume_phantom_scene import paint_head
 from pu_unet_monai.__main__ import main
 from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.networks.nets import PUUNet
+from pu_unet_monai.volumes import resample
 from tests.commands.test_predict_volumes import bundle, network  # noqa: F401, a fixture
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed (extra dicom)")
@@ -70,24 +73,16 @@ def test_study_gives_what_nifti_gives_and_a_segmentation_in_the_same_place(affin
     nibabel.save(nibabel.Nifti1Image(head, affine), tmp_path / "P1.nii")
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out", "--numbering", numbering) == 0
     assert predict(bundle, tmp_path / "P1.nii", tmp_path / "nifti", "--numbering", numbering) == 0
-    found, found_affine = labels_of(tmp_path / "out" / "P1_seg.nii.gz")
+    found, found_affine = labels_of(tmp_path / "out" / "P1_20260101_seg.nii.gz")
     expected, expected_affine = labels_of(tmp_path / "nifti" / "P1_seg.nii.gz")
     assert set(np.unique(found)) == {0, 1, 2, 3}
     assert np.allclose(found_affine, expected_affine, atol=1e-4)
     assert np.array_equal(found, expected)
 
-    segmentation = hd.seg.segread(tmp_path / "out" / "P1_seg.dcm")
+    segmentation = hd.seg.segread(tmp_path / "out" / "P1_20260101_seg.dcm")
     volume = segmentation.get_volume(combine_segments=True)
     assert np.array_equal(on_grid(volume.array, volume.get_affine("RAS"), found_affine, found.shape), found)
-    flair = {str(pydicom.dcmread(path).SOPInstanceUID) for path in (tmp_path / "dicom").glob("1_*")}
-    referenced = {
-        str(item.ReferencedSOPInstanceUID)
-        for frame in segmentation.PerFrameFunctionalGroupsSequence
-        for derivation in frame.DerivationImageSequence
-        for item in derivation.SourceImageSequence
-    }
-    assert referenced
-    assert referenced <= flair
+    check_references(segmentation, (tmp_path / "dicom").glob("1_*"))
     codes = {
         item.SegmentLabel: item.SegmentedPropertyTypeCodeSequence[0].CodeValue for item in segmentation.SegmentSequence
     }
@@ -97,12 +92,137 @@ def test_study_gives_what_nifti_gives_and_a_segmentation_in_the_same_place(affin
     assert str(segmentation.PatientID) == "P1"
 
 
+def check_references(segmentation: pydicom.Dataset, sources: Iterable[Path]) -> None:
+    """Each frame refers to the one source slice that lies where the frame lies."""
+    places = {str(found.SOPInstanceUID): found.ImagePositionPatient for found in map(pydicom.dcmread, sources)}
+    assert len(segmentation.PerFrameFunctionalGroupsSequence) > 10
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        place = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+        assert np.allclose(np.array(places[str(source.ReferencedSOPInstanceUID)], float), place, atol=1e-6)
+
+
+@pytest.mark.parametrize("decimals", [2, 3])
+def test_rounded_positions_still_lead_to_the_source(decimals, bundle, head, tmp_path):  # noqa: F811
+    write(tmp_path / "dicom", head, oblique())
+    for path in (tmp_path / "dicom").rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.ImagePositionPatient = [f"{float(value):.{decimals}f}" for value in dataset.ImagePositionPatient]
+        dataset.ImageOrientationPatient = [f"{float(value):.4f}" for value in dataset.ImageOrientationPatient]
+        dataset.save_as(path)
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
+    segmentation = hd.seg.segread(tmp_path / "out" / "P1_20260101_seg.dcm")
+    check_references(segmentation, (tmp_path / "dicom" / "P1" / "1_AX_FLAIR").iterdir())
+
+
+@pytest.mark.parametrize("plane", ["sagittal", "coronal"])
+def test_a_series_in_another_plane_on_the_same_grid_changes_nothing(plane, bundle, head, tmp_path):  # noqa: F811
+    """Resampling to the same places must not make brain of background by rounding."""
+    order = {"sagittal": [1, 2, 0], "coronal": [0, 2, 1]}[plane]
+    volumes = {text: head[..., i] for i, text in enumerate(DESCRIPTIONS)}
+    write_study(tmp_path / "mixed" / "a", "P1", {"AX T1": volumes["AX T1"]}, LPS)
+    turned = LPS[:, [*order, 3]]
+    write_study(tmp_path / "mixed" / "b", "P1", {"FLAIR": volumes["AX FLAIR"].transpose(order)}, turned)
+    write_study(tmp_path / "mixed" / "c", "P1", {name: volumes[name] for name in ("AX T1 POST", "AX T2")}, LPS)
+    nibabel.save(nibabel.Nifti1Image(head, LPS), tmp_path / "P1.nii")
+    assert predict(bundle, tmp_path / "mixed", tmp_path / "out") == 0
+    assert predict(bundle, tmp_path / "P1.nii", tmp_path / "nifti") == 0
+    found, affine = labels_of(tmp_path / "out" / "P1_20260101_seg.nii.gz")
+    expected, grid = labels_of(tmp_path / "nifti" / "P1_seg.nii.gz")
+    assert np.array_equal(on_grid(found, affine, grid, expected.shape), expected)
+    assert report(tmp_path / "out")["cases"][0]["grid_of"] == "FLAIR"
+
+
+def test_resampled_values_are_linear_between_slices(head):
+    """A series of every second slice has, between two of its slices, their mean."""
+    thick = LPS.copy()
+    thick[2, 2] = 2.0
+    fine = MetaTensor(torch.zeros(1, *SHAPE), affine=LPS)
+    coarse = MetaTensor(torch.from_numpy(head[None, :, :, ::2, 0].astype(np.float32)), affine=thick)
+    found = resample(coarse, fine)[0].numpy()
+    assert np.allclose(found[:, :, ::2], head[:, :, ::2, 0], atol=1e-2)
+    assert np.allclose(found[:, :, 17], (head[:, :, 16, 0] + head[:, :, 18, 0]) / 2, atol=1e-2)
+
+
+def test_series_that_ends_early_is_refused_unless_forced(bundle, head, tmp_path, capsys):  # noqa: F811
+    write(tmp_path / "dicom", head)
+    for path in sorted((tmp_path / "dicom" / "P1" / "3_AX_T1_POST").iterdir())[24:]:
+        path.unlink()
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 1
+    assert "T1gd does not reach" in capsys.readouterr().out
+    assert not list((tmp_path / "out").glob("P1*"))
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "forced", "--force") == 0
+    assert "T1gd does not reach" in report(tmp_path / "forced")["cases"][0]["forced"][0]
+
+
+def edit(folder: Path, **values: str | None) -> None:
+    for path in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        for keyword, value in values.items():
+            if value is None:
+                delattr(dataset, keyword)
+            else:
+                setattr(dataset, keyword, value)
+        dataset.save_as(path)
+
+
+@pytest.mark.parametrize(
+    ("series", "values", "message"),
+    [
+        ("P1", {"Modality": "CT"}, "no series of MR images found in it or below; left aside: series 1"),
+        ("P1/2_AX_T1", {"PatientID": "P2"}, "has series of several patients (P1, P2)"),
+        ("P1/2_AX_T1", {"Modality": "CT"}, "has no T1w; it has series 1"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(series, values, message, bundle, head, tmp_path, capsys):  # noqa: F811
+    write(tmp_path / "dicom", head)
+    edit(tmp_path / "dicom" / series, **values)
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_may_be_empty_may_be_missing(bundle, head, tmp_path):  # noqa: F811
+    write(tmp_path / "dicom", head)
+    edit(tmp_path / "dicom", PatientBirthDate=None, AccessionNumber=None, PatientName=None, PatientID=None)
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
+    (path,) = (tmp_path / "out").glob("*_seg.dcm")
+    assert path.name.removesuffix("_seg.dcm") == str(pydicom.dcmread(path).StudyInstanceUID)
+
+
+def test_missing_frame_of_reference_is_said(bundle, head, tmp_path, capsys):  # noqa: F811
+    write(tmp_path / "dicom", head)
+    edit(tmp_path / "dicom" / "P1" / "4_AX_T2", FrameOfReferenceUID=None)
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 1
+    assert "do not share a frame of reference" in capsys.readouterr().out
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out", "--force") == 0
+
+
+def test_failed_segmentation_leaves_nothing(bundle, head, tmp_path, capsys, monkeypatch):  # noqa: F811
+    def fail(*arguments: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pu_unet_monai.runtime.segment_study.write_segmentation", fail)
+    write(tmp_path / "dicom", head)
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out", "--probabilities") == 1
+    assert "disk full" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.json"]
+
+
+def test_one_kind_of_files_and_no_results_among_them(bundle, head, tmp_path, capsys):  # noqa: F811
+    write(tmp_path / "dicom", head)
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "dicom" / "results") == 2
+    assert "lies in the folder of the study" in capsys.readouterr().err
+    nibabel.save(nibabel.Nifti1Image(head, LPS), tmp_path / "dicom" / "other.nii")
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
+    assert "and other volumes (other.nii); give a folder that holds one kind" in capsys.readouterr().err
+
+
 def test_segmentation_is_valid_dicom(bundle, head, tmp_path):  # noqa: F811
     if shutil.which("dciodvfy") is None:
         pytest.skip("dciodvfy is not installed (Debian's dicom3tools)")
     write(tmp_path / "dicom", head, oblique())
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
-    for path in (tmp_path / "out" / "P1_seg.dcm", tmp_path / "dicom" / "P1" / "1_AX_FLAIR" / "0001.dcm"):
+    for path in (tmp_path / "out" / "P1_20260101_seg.dcm", tmp_path / "dicom" / "P1" / "1_AX_FLAIR" / "0001.dcm"):
         run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
         assert "Error" not in run.stdout + run.stderr, run.stderr
 
@@ -112,7 +232,7 @@ def test_same_result_has_the_same_identity_and_another_result_another(bundle, he
     uids = []
     for number, options in enumerate([[], [], ["--numbering", "decathlon"]]):
         assert predict(bundle, tmp_path / "dicom", tmp_path / str(number), *options) == 0
-        uids.append(str(pydicom.dcmread(tmp_path / str(number) / "P1_seg.dcm").SOPInstanceUID))
+        uids.append(str(pydicom.dcmread(tmp_path / str(number) / "P1_20260101_seg.dcm").SOPInstanceUID))
     assert uids[0] == uids[1] != uids[2]
 
 
@@ -121,7 +241,10 @@ def test_report_says_which_series_were_taken(bundle, head, tmp_path, capsys):  #
     write_study(tmp_path / "dicom" / "more", "P1", {"localizer": head[..., 0]}, LPS)
     (tmp_path / "dicom" / "notes.txt").write_text("x")
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
-    assert "P1: took FLAIR: 1 AX FLAIR, T1w: 2 AX T1, T1gd: 3 AX T1 POST, T2w: 4 AX T2\n" in capsys.readouterr().out
+    assert (
+        "P1_20260101: took FLAIR: 1 AX FLAIR, T1w: 2 AX T1, T1gd: 3 AX T1 POST, T2w: 4 AX T2\n"
+        in capsys.readouterr().out
+    )
     found = report(tmp_path / "out")
     (case,) = found["cases"]
     assert {name: series["description"] for name, series in case["series"].items()} == dict(
@@ -159,7 +282,7 @@ def test_series_of_other_coordinates_are_refused_unless_forced(bundle, head, tmp
     assert not list((tmp_path / "out").glob("P1*"))
     assert predict(bundle, tmp_path / "dicom", tmp_path / "forced", "--force") == 0
     assert "frame of reference" in report(tmp_path / "forced")["cases"][0]["forced"][0]
-    assert "FORCED" in pydicom.dcmread(tmp_path / "forced" / "P1_seg.dcm").SeriesDescription
+    assert "FORCED" in pydicom.dcmread(tmp_path / "forced" / "P1_20260101_seg.dcm").SeriesDescription
 
 
 def test_one_bad_study_does_not_stop_the_others(bundle, head, tmp_path, capsys):  # noqa: F811
@@ -170,10 +293,10 @@ def test_one_bad_study_does_not_stop_the_others(bundle, head, tmp_path, capsys):
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 1
     said = capsys.readouterr().out
     assert "1 of 3 cases segmented" in said
-    assert "failed: B: series 2 (AX T1, 35 files): 1 slices are missing" in said
-    assert "study C has no T1gd; it has series 1 (AX FLAIR, 36 files)" in said
-    assert "choose with --series T1gd=NUMBER" in said
-    assert (tmp_path / "out" / "A_seg.dcm").is_file()
+    assert "failed: B_20260101: series 2 (AX T1, 35 files): 1 slice(s) missing" in said
+    assert "study C_20260101 has no T1gd; it has series 1 (AX FLAIR, 36 files)" in said
+    assert "choose it with --series T1gd=NUMBER" in said
+    assert (tmp_path / "out" / "A_20260101_seg.dcm").is_file()
     assert not list((tmp_path / "out").glob("B*"))
 
 
@@ -190,10 +313,11 @@ def test_series_are_chosen_by_number_or_description(bundle, head, tmp_path, caps
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--series", "PD=3"], "--series PD=3: expected MODALITY=NUMBER with one of FLAIR, T1w, T1gd, T2w"),
-        (["--series", "FLAIR"], "--series FLAIR: expected MODALITY=NUMBER"),
+        (["--series", "PD=3"], "--series PD=3: expected MODALITY=SERIES, one of FLAIR, T1w, T1gd, T2w and"),
+        (["--series", "FLAIR"], "--series FLAIR: expected MODALITY=SERIES"),
         (["--series", "FLAIR=1", "--series", "flair=2"], "--series flair=2: FLAIR is given twice"),
-        (["--series", "FLAIR=77"], "study P1 has no FLAIR; it has series 1"),
+        (["--series", "FLAIR=1", "--series", "T2w=1"], "takes one series for FLAIR and T2w"),
+        (["--series", "FLAIR=77"], "study P1_20260101 has no series for --series FLAIR=77; it has series 1"),
     ],
 )
 def test_wrong_choices_are_one_line(options, message, bundle, head, tmp_path, capsys):  # noqa: F811
@@ -220,7 +344,7 @@ def test_names_cannot_lead_out_of_the_output(bundle, head, tmp_path):  # noqa: F
     write_study(tmp_path / "dicom", "../../evil/Ärzte 1", volumes, LPS)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
     (name,) = [path.name for path in (tmp_path / "out").glob("*_seg.dcm")]
-    assert name == "evil_Ärzte_1_seg.dcm"
+    assert name == "evil_Ärzte_1_20260101_seg.dcm"
 
 
 def test_two_studies_of_one_patient_are_told_apart_by_date(bundle, head, tmp_path):  # noqa: F811
@@ -244,7 +368,7 @@ def test_no_tumour_gives_a_segmentation_without_labels(bundle, head, tmp_path): 
     write(tmp_path / "dicom", head)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out", "--set", f"ckpt_dir={weights.parent}") == 0
     assert report(tmp_path / "out")["cases"][0]["volumes_ml"] == {"TC": 0, "WT": 0, "ET": 0}
-    segmentation = hd.seg.segread(tmp_path / "out" / "P1_seg.dcm")
+    segmentation = hd.seg.segread(tmp_path / "out" / "P1_20260101_seg.dcm")
     assert not segmentation.pixel_array.any()
 
 
@@ -265,7 +389,7 @@ def test_network_of_one_channel_takes_a_folder_of_one_series(bundle, head, tmp_p
     torch.save(net.state_dict(), own / "models" / "model.pt")
     write_study(tmp_path / "dicom", "P1", {"whatever": head[..., 0]}, LPS)
     assert predict(own, tmp_path / "dicom", tmp_path / "out") == 0
-    assert hd.seg.segread(tmp_path / "out" / "P1_seg.dcm").number_of_segments == 3
+    assert hd.seg.segread(tmp_path / "out" / "P1_20260101_seg.dcm").number_of_segments == 3
 
 
 def test_images_bundle_refuses_dicom(repository, head, tmp_path, capsys, monkeypatch):
@@ -288,4 +412,4 @@ def test_missing_packages_are_named(bundle, head, tmp_path, capsys, monkeypatch)
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "highdicom", None)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
-    assert 'pip install "pu-unet-monai[dicom]"' in capsys.readouterr().err
+    assert "pip install highdicom" in capsys.readouterr().err

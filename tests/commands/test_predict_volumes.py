@@ -309,7 +309,7 @@ def test_bad_cases_do_not_stop_the_good_one(bundle, phantom, tmp_path, capsys):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.png", "good_seg.nii.gz", "report.json"]
     printed = capsys.readouterr().out
     assert "1 of 12 cases segmented" in printed
-    assert "skipped, as no images by their names: notes.txt" in printed
+    assert "left aside: notes.txt" in printed
     lines = {line.split(": ")[1]: line for line in printed.splitlines() if line.startswith("failed: ")}
     assert "3 channel(s), expected 4 (FLAIR, T1w, T1gd, T2w)" in lines["three"]
     assert "cannot be read as a volume" in lines["truncated"]

@@ -10,7 +10,7 @@ from pu_unet_monai.dicom.description import modality_of_series
 NAMES = {
     "FLAIR": [
         *("AX FLAIR", "t2_tirm_tra_dark-fluid", "T2-FLAIR", "Sag CUBE T2 FLAIR", "FLAIR +C", "t2f", "T2 FLAIR post"),
-        *("t2_space_dark-fluid_sag", "3D_FLAIR_VISTA", "FLAIR w/o"),
+        *("t2_space_dark-fluid_sag_p2_iso", "3D_FLAIR_VISTA", "FLAIR w/o", "FLAIR 1mm"),
     ],
     "T1w": [
         *(
@@ -23,17 +23,38 @@ NAMES = {
             "t1n",
             "T1 non contrast",
         ),
-        *("AX T1 FLAIR", "T1 native", "T1-PRE", "T1 w/o contrast", "T1 no contrast", "T1 FFE", "T1_precontrast"),
+        *("AX T1 FLAIR", "T1 native", "T1-PRE", "T1 w/o contrast", "T1 no contrast", "T1 FFE", "eT1W_3D_TFE T1"),
     ],
     "T1gd": [
         *("AX T1 POST", "T1 +C", "AX T1+C", "t1_mprage_tra_Gd", "t1ce", "T1 KM", "3D T1 post-contrast", "t1c"),
-        *("MPRAGE_GD", "T1 +Gd", "Ax T1 FLAIR +C", "T1 postcontrast", "T1_CE_fs"),
+        *("MPRAGE_GD", "T1 +Gd", "Ax T1 FLAIR +C", "T1 postcontrast", "T1_CE_fs", "AX T1 C+", "BRAVO C+", "T1 POSTGAD"),
     ],
-    "T2w": ["AX T2", "t2_tse_tra", "T2W_TSE", "t2w", "T2 FSE fs", "T2_SPACE"],
+    "T2w": ["AX T2", "t2_tse_tra", "T2W_TSE", "t2w", "T2 FSE fs", "T2_SPACE", "t2_tse_tra_512"],
     None: [
         *("AX T2*", "t2star_map", "ep2d_diff_ADC", "DWI T2", "localizer", "T1 sub", "3 plane loc T2", "", "C-spine"),
         *("T2 C-spine", "T1 pre and post contrast", "T1 post without fat sat", "PD T2", "DIR", "T1 map", "T2 GRE"),
         *("T2_FFE", "T1/T2", "T1 dynamic", "FLAIR sub", "STIR T2", "SWI", "T1 post subtraction", "TOF_3D", "dwi_b1000"),
+        *("T1 ohne KM", "T1 sans gado", "T1 sin gado", "T1 zonder Gd", "T1 before contrast", "T1 minus contrast"),
+        *(
+            "T1 GD-",
+            "T1 CE- ax",
+            "T1 post-op",
+            "T1_SE_C",
+            "T1+",
+            "T1 POSTCON",
+            "T1 postKM",
+            "T1 enhanced",
+            "T1 Gadavist",
+        ),
+        *("T1 KONTRAST", "T1 mdc", "T1 post subtracted", "T1 mapping", "T2 mapping", "EPI T2 b0", "T2 GE"),
+        *(
+            "t1_vibe_dixon_tra_F",
+            "MPRAGE PHASE",
+            "mp2rage_INV2",
+            "T2 BLADE cor ORBIT",
+            "t2_spc_da-fl_irprep",
+            "t2_tirm_cor",
+        ),
     ],
 }
 
@@ -66,9 +87,25 @@ def test_protocol_name_helps_where_the_description_says_nothing():
     assert modality_of_series(header) == "T2w"
 
 
-def test_protocol_name_does_not_overrule_the_description():
+@pytest.mark.parametrize(
+    ("description", "protocol"),
+    [("ADC", "t2_tse"), ("Subtraktion", "t1 Gd"), ("b1000", "ep2d t2"), ("T1", "T1 +C"), ("", "brain tumour")],
+)
+def test_protocol_name_does_not_overrule_the_description(description, protocol):
     header = Dataset()
-    header.SeriesDescription, header.ProtocolName = "ADC", "t2_tse"
+    header.SeriesDescription, header.ProtocolName = description, protocol
+    assert modality_of_series(header) is None
+
+
+def test_protocol_of_the_whole_examination_is_no_matter():
+    header = Dataset()
+    header.SeriesDescription, header.ProtocolName = "AX T1 +C", "Brain/Tumour w & w/o"
+    assert modality_of_series(header) == "T1gd"
+
+
+def test_phase_images_are_no_modality():
+    header = Dataset()
+    header.SeriesDescription, header.ImageType = "AX T1", ["ORIGINAL", "PRIMARY", "P", "ND"]
     assert modality_of_series(header) is None
 
 

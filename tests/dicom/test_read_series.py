@@ -102,17 +102,43 @@ def test_broken_compressed_pixels_are_named(written):
     assert "\n" not in str(caught.value)
 
 
+def test_inverted_display_does_not_invert_what_was_measured(written, head):
+    for path in slices(written):
+        change(path, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE")
+    assert np.array_equal(read_series(one_series(written)).to_tensor()[0].numpy(), head[..., 0])
+
+
+@pytest.mark.parametrize(("shear", "refused"), [(0.0, False), (0.01, False), (0.1, True)])
+def test_tilt(shear, refused, tmp_path, head):
+    write_study(tmp_path, "P1", {"AX FLAIR": head[..., 0]}, LPS)
+    for index, path in enumerate(slices(tmp_path)):
+        x, y, z = pydicom.dcmread(path).ImagePositionPatient
+        change(path, ImagePositionPatient=[f"{float(x) + shear * index:.4f}", y, z])
+    if refused:
+        with pytest.raises(UserError, match="not stacked along their normal"):
+            read_series(one_series(tmp_path))
+    else:
+        assert read_series(one_series(tmp_path)).to_tensor().shape == (1, *head.shape[:3])
+
+
+@pytest.mark.parametrize("keyword", ["ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing"])
+def test_slices_without_a_place_are_named(keyword, written):
+    change(slices(written)[3], **{keyword: None})
+    with pytest.raises(UserError, match=f"slices without {keyword}"):
+        read_series(one_series(written))
+
+
 def test_missing_slices_are_counted_and_placed(written):
     for index in (7, 8, 15):
         slices(written)[index if index < 9 else index - 2].unlink()
-    with pytest.raises(UserError, match=r"3 slices are missing, at \[.*\], \[.*\], \[.*\] mm"):
+    with pytest.raises(UserError, match=r"3 slice\(s\) missing, at \[.*\], \[.*\], \[.*\] mm"):
         read_series(one_series(written))
 
 
 def test_place_of_a_missing_slice(tmp_path, head):
     write_study(tmp_path, "P1", {"AX FLAIR": head[..., 0]}, LPS)
     slices(tmp_path)[10].unlink()
-    with pytest.raises(UserError, match=r"1 slices are missing, at \[-12.5, -40.2, 2.5\] mm"):
+    with pytest.raises(UserError, match=r"1 slice\(s\) missing, at \[-12.5, -40.2, 2.5\] mm"):
         read_series(one_series(tmp_path))
 
 
@@ -122,7 +148,7 @@ def test_copies_of_slices_count_once(written, head):
     change(slices(written)[-1], SOPInstanceUID=generate_uid())  # exported under another UID
     found = read_series(one_series(written))
     assert np.array_equal(found.to_tensor()[0].numpy(), head[..., 0])
-    assert "3 slices are there twice" in found.notes[0]
+    assert "3 slice(s) there twice" in found.notes[0]
 
 
 def test_different_slices_in_one_place_are_refused(written):
@@ -146,7 +172,7 @@ def test_uneven_slices_are_refused(written):
     dataset = pydicom.dcmread(slices(written)[4])
     moved = np.array(dataset.ImagePositionPatient, float) + [0.3, 0.1, 0.4]
     change(slices(written)[4], ImagePositionPatient=[f"{value:.5f}" for value in moved])
-    with pytest.raises(UserError, match="not evenly spaced"):
+    with pytest.raises(UserError, match=r"not stacked along their normal|not evenly spaced"):
         read_series(one_series(written))
 
 
@@ -155,7 +181,7 @@ def test_slices_of_several_sizes_are_refused(written):
     dataset.Rows -= 1
     dataset.PixelData = dataset.PixelData[: dataset.Rows * dataset.Columns * 2]
     dataset.save_as(slices(written)[0])
-    with pytest.raises(UserError, match="different rows"):
+    with pytest.raises(UserError, match="slices of different sizes"):
         read_series(one_series(written))
 
 
@@ -223,7 +249,7 @@ def test_a_real_head_as_four_series(data_dir, tmp_path):
     series = dict(zip(DESCRIPTIONS, (np.asarray(image.dataobj, np.int16) for image in images.values()), strict=True))
     write_study(tmp_path, folder.name, series, affine)
     (study,), problems, aside = find_studies(tmp_path, MODALITIES, {})
-    assert (study.name, problems, aside) == (folder.name, [], [])
+    assert (study.name, problems, aside) == (f"{folder.name}_20260101", [], [])
     for modality, image in images.items():
         volume = read_series(study.series[modality]).to_tensor()
         assert np.array_equal(volume[0].numpy(), np.asarray(image.dataobj))
