@@ -9,7 +9,7 @@ FROM python:3.11-slim
 COPY constraints.txt dist/ /tmp/dist/
 # the CPU build of PyTorch comes from an index of its own: the usual one carries several GB of CUDA
 RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 \
-    && pip install --no-cache-dir -c /tmp/dist/constraints.txt /tmp/dist/*.whl \
+    && pip install --no-cache-dir -c /tmp/dist/constraints.txt "$(ls /tmp/dist/*.whl)[dicom]" \
     && for bundle in /tmp/dist/*.zip; do python -m zipfile -e "$bundle" /bundles; done \
     && rm -r /tmp/dist
 

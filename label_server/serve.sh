@@ -14,7 +14,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 environment=$1 workdir=$2 studies=$3 port=$4
 shift 4
 app=$workdir/monaibundle
-[ -x "$environment/bin/monailabel" ] || fail "$environment: MONAI Label is not installed there; make label-install"
 [ -d "$studies" ] || fail "$studies: no such folder of studies"
 [ -w "$studies" ] || fail "$studies: cannot be written to; MONAI Label keeps its list and the labels in the folder of studies"
 [[ $port =~ ^[0-9]+$ ]] || fail "port $port: expected a number, such as 8000"
@@ -32,11 +31,11 @@ for bundle in "$@"; do
     names+=("$name")
 done
 
+[ -x "$environment/bin/monailabel" ] || fail "$environment: MONAI Label is not installed there; make label-install"
 environment=$(cd "$environment" && pwd)
 export PATH=$environment/bin:$PATH         # MONAI Label calls python by its name
 export PYTHONPATH=$here:${PYTHONPATH:-}    # sitecustomize.py: torchvision without its operators
-# else any web page in the annotator's browser may read the images
-export MONAI_LABEL_CORS_ORIGINS=${MONAI_LABEL_CORS_ORIGINS:-"[\"http://127.0.0.1:$port\"]"}
+export LABEL_ORIGINS=${LABEL_ORIGINS:-"http://127.0.0.1:$port http://localhost:$port"}    # see own_pages.py
 
 if [ ! -d "$app" ]; then
     mkdir -p "$workdir"
@@ -65,4 +64,4 @@ done
 models=$(IFS=,; echo "${names[*]}")
 echo "MONAI Label: http://127.0.0.1:$port  models: $models  studies: $studies"
 exec python -m monailabel.main start_server --app "$app" --studies "$studies" --host 127.0.0.1 --port "$port" \
-    --conf models "$models" --conf zoo_source ngc --conf sam2 false
+    --uvicorn_app own_pages:app --conf models "$models" --conf zoo_source ngc --conf sam2 false

@@ -1,4 +1,5 @@
 """DICOM in and out: series of slices as volumes, label maps as DICOM segmentations.
 
-Needs ``pip install "pu-unet-monai[dicom]"``; nothing else of the package imports this one before a DICOM study is met.
+Needs highdicom, pydicom 3 and python-gdcm (the extra ``dicom``); nothing else of the package imports this one before a
+DICOM study is met.
 """

@@ -174,6 +174,15 @@ def test_info_offers_every_bundle(server):
     assert [info["models"][name]["dimension"] for name in BUNDLES] == [3, 2, 2, 2]
 
 
+def test_pages_of_strangers_are_refused(server):
+    def status(*headers: str) -> str:
+        command = ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", *headers, f"{server.url}/datastore/"]
+        return subprocess.run(command, capture_output=True, text=True).stdout
+
+    assert status() == status("-H", f"Origin: {server.url}") == "200"
+    assert status("-H", "Origin: http://evil.example") == "403"
+
+
 def test_4d_volume_label_for_label(server, tmp_path):
     found = nibabel.load(server.infer("pu_unet_brats", "phantom_001", tmp_path / "found.nii.gz"))
     own = own_answer(server, "pu_unet_brats", server.studies / "phantom_001.nii.gz", tmp_path / "own")
@@ -259,7 +268,12 @@ def test_mistakes_end_in_one_line_of_the_log(server, tmp_path):
         text=True,
     )
     assert "Error" in run.stdout
-    assert "case lonely has T1w (lonely_t1.nii.gz) but no FLAIR, T1gd, T2w" in server.log.read_text()
+    said = "case lonely has T1w (lonely_t1.nii.gz) but no FLAIR, T1gd, T2w"
+    for _ in range(20):  # the log is written behind the answer
+        if said in server.log.read_text():
+            return
+        time.sleep(0.5)
+    raise AssertionError(server.log.read_text()[-3000:])
 
 
 def test_serve_names_what_is_missing(tmp_path):
