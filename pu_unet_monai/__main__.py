@@ -13,6 +13,9 @@ from pu_unet_monai import __version__
 from pu_unet_monai.errors import find_user_error, print_error
 from pu_unet_monai.runtime.malloc import use_huge_pages
 
+_TERMINATED = 143
+"""Exit code of a program that SIGTERM ended, by the shells' convention."""
+
 COMMANDS = {
     "predict": "segment a folder of images with a trained bundle",
     "export": "write a trained network as TorchScript, ONNX and OpenVINO",
@@ -61,5 +64,6 @@ def _advice(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as by Ctrl-C: no temporary file of a patient stays
+    # ends by an exception, so that no temporary file of a patient stays
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     sys.exit(main())

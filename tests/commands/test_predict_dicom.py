@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -413,3 +414,19 @@ def test_missing_packages_are_named(bundle, head, tmp_path, capsys, monkeypatch)
     monkeypatch.setitem(sys.modules, "highdicom", None)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
     assert "pip install highdicom" in capsys.readouterr().err
+
+
+def test_terminated_run_leaves_no_copy_of_the_images(bundle, head, tmp_path):  # noqa: F811
+    for number in range(30):
+        write(tmp_path / "dicom", head, name=f"P{number:02d}")
+    arguments = ["predict", "--bundle", bundle, "--input", tmp_path / "dicom", "--output", tmp_path / "out"]
+    process = subprocess.Popen([sys.executable, "-m", "pu_unet_monai", *arguments], stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if list((tmp_path / "out").glob(".dicom-*/*.nii")):
+            break
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in said
+    assert not list((tmp_path / "out").glob(".*"))
