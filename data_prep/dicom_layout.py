@@ -44,9 +44,9 @@ def write_study(
         place = folder / f"{number}_{re.sub(r'[^0-9A-Za-z]+', '_', description).strip('_')}"
         place.mkdir(parents=True, exist_ok=True)
         header = _header(name, description, number, date)
-        header.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in directions[:, :2].T.ravel()]
-        header.PixelSpacing = [format_number_as_ds(float(spacing[1])), format_number_as_ds(float(spacing[0]))]
-        header.SliceThickness = header.SpacingBetweenSlices = format_number_as_ds(float(spacing[2]))
+        header.ImageOrientationPatient = _decimals(directions[:, :2].T.ravel())
+        header.PixelSpacing = _decimals(spacing[[1, 0]])
+        (header.SliceThickness,) = (header.SpacingBetweenSlices,) = _decimals(spacing[2:])
         for index in range(voxels.shape[2]):
             position = lps[:3, 3] + index * lps[:3, 2]
             _write_slice(header, voxels[:, :, index].T, index + 1, position, place / f"{index + 1:04d}.dcm")
@@ -79,9 +79,14 @@ def _write_slice(header: Dataset, pixels: NDArray, instance: int, position: NDAr
     dataset = Dataset(header)
     dataset.InstanceNumber = instance
     dataset.SOPInstanceUID = generate_uid(entropy_srcs=[str(header.SeriesInstanceUID), str(instance)])
-    dataset.ImagePositionPatient = [format_number_as_ds(float(value)) for value in position]
+    dataset.ImagePositionPatient = _decimals(position)
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.PixelData = np.ascontiguousarray(pixels, "<i2").tobytes()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+
+
+def _decimals(values: NDArray) -> list[str]:
+    """Write numbers in the 16 characters that DICOM's decimal strings have."""
+    return [format_number_as_ds(float(value)) for value in values]

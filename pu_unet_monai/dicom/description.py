@@ -50,21 +50,22 @@ def modality_of_series(header: Dataset) -> str | None:
         return None
     agent = str(header.get("ContrastBolusAgent") or "").strip().lower()
     description, protocol = (str(header.get(key) or "").lower() for key in ("SeriesDescription", "ProtocolName"))
-    if not _says_nothing(description):
+    if _telling(description):
         modality = _modality_of(description, agent)
         doubtful = modality == "T1w" and _modality_of(protocol, "") == "T1gd"
         return None if doubtful else modality
     return _modality_of(protocol, agent)
 
 
-def _says_nothing(words: str) -> bool:
-    return all(token in _SAY_NOTHING or _NUMBER.fullmatch(token) for token in _TOKEN.findall(words))
+def _telling(words: str) -> set[str]:
+    """Return the words that say anything of what a series is."""
+    return {token for token in _TOKEN.findall(words) if token not in _SAY_NOTHING and not _NUMBER.fullmatch(token)}
 
 
 def _modality_of(words: str, agent: str) -> str | None:
     rest = _WITHOUT.sub(" ", words)
     plain = rest != words
-    tokens = {token for token in _TOKEN.findall(rest) if token not in _SAY_NOTHING and not _NUMBER.fullmatch(token)}
+    tokens = _telling(rest)
     known = _FLAIR | _WITH_FLUID | _T1 | _T1_WITH_CONTRAST | _T2 | _GRADIENT_ECHO | _CONTRAST
     if tokens - known or _UNCLEAR.search(rest):
         return None

@@ -116,29 +116,31 @@ def _choose(
     members: Sequence[Series], modalities: Sequence[str], choices: Mapping[str, str]
 ) -> dict[str, Series] | str:
     """Return a series for each modality, or what is wrong."""
-    candidates = {
-        modality: _named(members, choices[modality])
-        if modality in choices
-        else [series for series in members if len(modalities) == 1 or modality_of_series(series.header) == modality]
-        for modality in modalities
-    }
-    chosen_by_name = {series.uid for modality in choices for series in candidates.get(modality, [])}
-    for modality in modalities:
-        if modality not in choices:
-            candidates[modality] = [series for series in candidates[modality] if series.uid not in chosen_by_name]
+    named = {modality: _named(members, name) for modality, name in choices.items()}
+    taken = {series.uid for found in named.values() for series in found}
+    rest = [series for series in members if series.uid not in taken]
+    candidates = {modality: named.get(modality, _described(rest, modality, modalities)) for modality in modalities}
     if taken_twice := _taken_twice(candidates):
         return taken_twice
     missing = [modality for modality, found in candidates.items() if not found]
     several = {modality: found for modality, found in candidates.items() if len(found) > 1}
-    if not missing and not several:
-        chosen = {modality: found[0] for modality, found in candidates.items()}
-        patients = {str(series.header.get("PatientID")) for series in chosen.values()}
-        if len(patients) > 1:
-            return f"has series of several patients ({join_some(sorted(patients))}); give the folder of one"
-        return chosen
+    if missing or several:
+        return _advise(members, choices, missing, several)
+    chosen = {modality: found[0] for modality, found in candidates.items()}
+    patients = {str(series.header.get("PatientID")) for series in chosen.values()}
+    if len(patients) > 1:
+        return f"has series of several patients ({join_some(sorted(patients))}); give the folder of one"
+    return chosen
+
+
+def _advise(
+    members: Sequence[Series], choices: Mapping[str, str], missing: Sequence[str], several: Mapping[str, list[Series]]
+) -> str:
+    """Say which modalities have no series, or more than one, and what to do."""
+    there = f"it has {join_some([series.title for series in members])}"
     unknown = [f"--series {modality}={choices[modality]}" for modality in missing if modality in choices]
     if unknown:
-        return f"has no series for {join_some(unknown)}; it has {join_some([series.title for series in members])}"
+        return f"has no series for {join_some(unknown)}; {there}"
     problems = [f"has no {' and no '.join(missing)}"] if missing else []
     problems += [
         f"has {len(found)} series that may be {modality}: {join_some([series.title for series in found])}"
@@ -146,7 +148,7 @@ def _choose(
     ]
     example = f"--series {(missing or list(several))[0]}=NUMBER"
     advice = f"add the series, or if it is there choose it with {example}" if missing else f"choose with {example}"
-    return f"{'; '.join(problems)}; it has {join_some([series.title for series in members])}; {advice}"
+    return f"{'; '.join(problems)}; {there}; {advice}"
 
 
 def _taken_twice(candidates: Mapping[str, Sequence[Series]]) -> str | None:
@@ -156,6 +158,11 @@ def _taken_twice(candidates: Mapping[str, Sequence[Series]]) -> str | None:
             by_uid.setdefault(found[0].uid, []).append(modality)
     double = [" and ".join(modalities) for modalities in by_uid.values() if len(modalities) > 1]
     return f"takes one series for {', and one for '.join(double)}; choose another with --series" if double else None
+
+
+def _described(members: Sequence[Series], modality: str, modalities: Sequence[str]) -> list[Series]:
+    """Return the series that say of themselves that they are of a modality; with one channel that is any."""
+    return [series for series in members if len(modalities) == 1 or modality_of_series(series.header) == modality]
 
 
 def _named(members: Sequence[Series], name: str) -> list[Series]:

@@ -78,14 +78,15 @@ def segment_study(
     case["forced"] = [*reasons, *case["forced"]]
     try:
         labels = np.asarray(cast(nibabel.Nifti1Image, nibabel.load(output / case["segmentation"])).dataobj, np.uint8)
-        model, forced = bundle.folder.resolve().name, bool(case["forced"])
+        numbering, forced = case["numbering"], bool(case["forced"])
         write_segmentation(
-            labels, series[reference], dicom_segmentation, case["numbering"], model, bundle.weights_sha256, forced
+            labels, series[reference], dicom_segmentation, numbering, bundle.name, bundle.weights_sha256, forced
         )
     except BaseException:
         for path in (dicom_segmentation, *(output / case[key] for key in _FILES if key in case)):
             path.unlink(missing_ok=True)
         raise
+    case["dicom_segmentation"] = dicom_segmentation.name
     return case | _describe(study, series, reference, resampled, case.get("warning"))
 
 
@@ -119,7 +120,6 @@ def _describe(
     notes = [note for volume in series.values() for note in volume.notes]
     warnings = [*notes, *resampled, *filter(None, [warning])]
     return {
-        "dicom_segmentation": f"{study.name}_seg.dcm",
         "series": used,
         "grid_of": reference,
         "note": "took " + ", ".join(f"{name}: {each['number']} {each['description']}" for name, each in used.items()),

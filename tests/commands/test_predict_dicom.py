@@ -21,7 +21,7 @@ from pu_unet_monai.__main__ import main
 from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.networks.nets import PUUNet
 from pu_unet_monai.volumes import resample
-from tests.commands.test_predict_volumes import bundle, network  # noqa: F401, a fixture
+from tests.commands.conftest import network
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed (extra dicom)")
 pydicom = pytest.importorskip("pydicom")
@@ -42,7 +42,7 @@ def write(folder: Path, head: np.ndarray, affine: np.ndarray = LPS, name: str = 
     return folder
 
 
-def predict(bundle: Path, source: Path, output: Path, *options: str) -> int:  # noqa: F811
+def predict(bundle: Path, source: Path, output: Path, *options: str) -> int:
     return main(["predict", "--bundle", str(bundle), "--input", str(source), "--output", str(output), *options])
 
 
@@ -67,7 +67,7 @@ def on_grid(volume: np.ndarray, affine: np.ndarray, grid: np.ndarray, shape: tup
 
 @pytest.mark.parametrize("affine", [LPS, oblique()], ids=["LPS", "oblique"])
 @pytest.mark.parametrize("numbering", ["brats", "decathlon"])
-def test_study_gives_what_nifti_gives_and_a_segmentation_in_the_same_place(affine, numbering, bundle, head, tmp_path):  # noqa: F811
+def test_study_gives_what_nifti_gives_and_a_segmentation_in_the_same_place(affine, numbering, bundle, head, tmp_path):
     write(tmp_path / "dicom", head, affine)
     for path in sorted((tmp_path / "dicom").rglob("*.dcm")):  # all in one folder, as archives send them
         path.rename(tmp_path / "dicom" / f"{path.parent.name}{path.name}")
@@ -104,7 +104,7 @@ def check_references(segmentation: pydicom.Dataset, sources: Iterable[Path]) -> 
 
 
 @pytest.mark.parametrize("decimals", [2, 3])
-def test_rounded_positions_still_lead_to_the_source(decimals, bundle, head, tmp_path):  # noqa: F811
+def test_rounded_positions_still_lead_to_the_source(decimals, bundle, head, tmp_path):
     write(tmp_path / "dicom", head, oblique())
     for path in (tmp_path / "dicom").rglob("*.dcm"):
         dataset = pydicom.dcmread(path)
@@ -117,7 +117,7 @@ def test_rounded_positions_still_lead_to_the_source(decimals, bundle, head, tmp_
 
 
 @pytest.mark.parametrize("plane", ["sagittal", "coronal"])
-def test_a_series_in_another_plane_on_the_same_grid_changes_nothing(plane, bundle, head, tmp_path):  # noqa: F811
+def test_a_series_in_another_plane_on_the_same_grid_changes_nothing(plane, bundle, head, tmp_path):
     """Resampling to the same places must not make brain of background by rounding."""
     order = {"sagittal": [1, 2, 0], "coronal": [0, 2, 1]}[plane]
     volumes = {text: head[..., i] for i, text in enumerate(DESCRIPTIONS)}
@@ -145,7 +145,7 @@ def test_resampled_values_are_linear_between_slices(head):
     assert np.allclose(found[:, :, 17], (head[:, :, 16, 0] + head[:, :, 18, 0]) / 2, atol=1e-2)
 
 
-def test_series_that_ends_early_is_refused_unless_forced(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_series_that_ends_early_is_refused_unless_forced(bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head)
     for path in sorted((tmp_path / "dicom" / "P1" / "3_AX_T1_POST").iterdir())[24:]:
         path.unlink()
@@ -175,14 +175,14 @@ def edit(folder: Path, **values: str | None) -> None:
         ("P1/2_AX_T1", {"Modality": "CT"}, "has no T1w; it has series 1"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(series, values, message, bundle, head, tmp_path, capsys):  # noqa: F811
+def test_what_does_not_belong_together_is_refused(series, values, message, bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head)
     edit(tmp_path / "dicom" / series, **values)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
 
 
-def test_what_may_be_empty_may_be_missing(bundle, head, tmp_path):  # noqa: F811
+def test_what_may_be_empty_may_be_missing(bundle, head, tmp_path):
     write(tmp_path / "dicom", head)
     edit(tmp_path / "dicom", PatientBirthDate=None, AccessionNumber=None, PatientName=None, PatientID=None)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
@@ -190,7 +190,7 @@ def test_what_may_be_empty_may_be_missing(bundle, head, tmp_path):  # noqa: F811
     assert path.name.removesuffix("_seg.dcm") == str(pydicom.dcmread(path).StudyInstanceUID)
 
 
-def test_missing_frame_of_reference_is_said(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_missing_frame_of_reference_is_said(bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head)
     edit(tmp_path / "dicom" / "P1" / "4_AX_T2", FrameOfReferenceUID=None)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 1
@@ -198,7 +198,7 @@ def test_missing_frame_of_reference_is_said(bundle, head, tmp_path, capsys):  # 
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out", "--force") == 0
 
 
-def test_failed_segmentation_leaves_nothing(bundle, head, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_failed_segmentation_leaves_nothing(bundle, head, tmp_path, capsys, monkeypatch):
     def fail(*arguments: object) -> None:
         raise OSError("disk full")
 
@@ -209,7 +209,7 @@ def test_failed_segmentation_leaves_nothing(bundle, head, tmp_path, capsys, monk
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.json"]
 
 
-def test_one_kind_of_files_and_no_results_among_them(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_one_kind_of_files_and_no_results_among_them(bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "dicom" / "results") == 2
     assert "lies in the folder of the study" in capsys.readouterr().err
@@ -218,7 +218,7 @@ def test_one_kind_of_files_and_no_results_among_them(bundle, head, tmp_path, cap
     assert "and other volumes (other.nii); give a folder that holds one kind" in capsys.readouterr().err
 
 
-def test_segmentation_is_valid_dicom(bundle, head, tmp_path):  # noqa: F811
+def test_segmentation_is_valid_dicom(bundle, head, tmp_path):
     if shutil.which("dciodvfy") is None:
         pytest.skip("dciodvfy is not installed (Debian's dicom3tools)")
     write(tmp_path / "dicom", head, oblique())
@@ -228,7 +228,7 @@ def test_segmentation_is_valid_dicom(bundle, head, tmp_path):  # noqa: F811
         assert "Error" not in run.stdout + run.stderr, run.stderr
 
 
-def test_same_result_has_the_same_identity_and_another_result_another(bundle, head, tmp_path):  # noqa: F811
+def test_same_result_has_the_same_identity_and_another_result_another(bundle, head, tmp_path):
     write(tmp_path / "dicom", head)
     uids = []
     for number, options in enumerate([[], [], ["--numbering", "decathlon"]]):
@@ -237,7 +237,7 @@ def test_same_result_has_the_same_identity_and_another_result_another(bundle, he
     assert uids[0] == uids[1] != uids[2]
 
 
-def test_report_says_which_series_were_taken(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_report_says_which_series_were_taken(bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head)
     write_study(tmp_path / "dicom" / "more", "P1", {"localizer": head[..., 0]}, LPS)
     (tmp_path / "dicom" / "notes.txt").write_text("x")
@@ -257,7 +257,7 @@ def test_report_says_which_series_were_taken(bundle, head, tmp_path, capsys):  #
     assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
 
-def test_series_on_other_grids_are_resampled_to_the_finest(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_series_on_other_grids_are_resampled_to_the_finest(bundle, head, tmp_path, capsys):
     thick = LPS.copy()
     thick[2, 2] = 2.0
     volumes = {text: head[..., i] for i, text in enumerate(DESCRIPTIONS)}
@@ -272,7 +272,7 @@ def test_series_on_other_grids_are_resampled_to_the_finest(bundle, head, tmp_pat
     assert "was resampled to the grid of T1w" in said
 
 
-def test_series_of_other_coordinates_are_refused_unless_forced(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_series_of_other_coordinates_are_refused_unless_forced(bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head)
     for path in (tmp_path / "dicom" / "P1" / "4_AX_T2").iterdir():
         dataset = pydicom.dcmread(path)
@@ -286,7 +286,7 @@ def test_series_of_other_coordinates_are_refused_unless_forced(bundle, head, tmp
     assert "FORCED" in pydicom.dcmread(tmp_path / "forced" / "P1_20260101_seg.dcm").SeriesDescription
 
 
-def test_one_bad_study_does_not_stop_the_others(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_one_bad_study_does_not_stop_the_others(bundle, head, tmp_path, capsys):
     for name in ("A", "B", "C"):
         write(tmp_path / "dicom", head, name=name)
     sorted((tmp_path / "dicom" / "B" / "2_AX_T1").iterdir())[9].unlink()
@@ -301,7 +301,7 @@ def test_one_bad_study_does_not_stop_the_others(bundle, head, tmp_path, capsys):
     assert not list((tmp_path / "out").glob("B*"))
 
 
-def test_series_are_chosen_by_number_or_description(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_series_are_chosen_by_number_or_description(bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head, names=("first", "second", "third", "AX T2"))
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
     assert "has no FLAIR and no T1w and no T1gd" in capsys.readouterr().err
@@ -321,7 +321,7 @@ def test_series_are_chosen_by_number_or_description(bundle, head, tmp_path, caps
         (["--series", "FLAIR=77"], "study P1_20260101 has no series for --series FLAIR=77; it has series 1"),
     ],
 )
-def test_wrong_choices_are_one_line(options, message, bundle, head, tmp_path, capsys):  # noqa: F811
+def test_wrong_choices_are_one_line(options, message, bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head[..., :, :])
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out", *options) == 2
     said = capsys.readouterr().err
@@ -329,7 +329,7 @@ def test_wrong_choices_are_one_line(options, message, bundle, head, tmp_path, ca
     assert said.count("\n") == 1
 
 
-def test_two_series_of_one_modality_have_to_be_chosen(bundle, head, tmp_path, capsys):  # noqa: F811
+def test_two_series_of_one_modality_have_to_be_chosen(bundle, head, tmp_path, capsys):
     volumes = {text: head[..., i] for i, text in enumerate(DESCRIPTIONS)}
     write_study(tmp_path / "dicom", "P1", {**volumes, "SAG T2": head[..., 3]}, LPS)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
@@ -340,7 +340,7 @@ def test_two_series_of_one_modality_have_to_be_chosen(bundle, head, tmp_path, ca
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out", "--series", "T2w=4") == 0
 
 
-def test_names_cannot_lead_out_of_the_output(bundle, head, tmp_path):  # noqa: F811
+def test_names_cannot_lead_out_of_the_output(bundle, head, tmp_path):
     volumes = {text: head[..., i] for i, text in enumerate(DESCRIPTIONS)}
     write_study(tmp_path / "dicom", "../../evil/Ärzte 1", volumes, LPS)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
@@ -348,7 +348,7 @@ def test_names_cannot_lead_out_of_the_output(bundle, head, tmp_path):  # noqa: F
     assert name == "evil_Ärzte_1_20260101_seg.dcm"
 
 
-def test_two_studies_of_one_patient_are_told_apart_by_date(bundle, head, tmp_path):  # noqa: F811
+def test_two_studies_of_one_patient_are_told_apart_by_date(bundle, head, tmp_path):
     volumes = {text: head[..., i] for i, text in enumerate(DESCRIPTIONS)}
     for date in ("20250101", "20260101"):
         write_study(tmp_path / "dicom" / date, "P1", volumes, LPS, date)
@@ -359,7 +359,7 @@ def test_two_studies_of_one_patient_are_told_apart_by_date(bundle, head, tmp_pat
     ]
 
 
-def test_no_tumour_gives_a_segmentation_without_labels(bundle, head, tmp_path):  # noqa: F811
+def test_no_tumour_gives_a_segmentation_without_labels(bundle, head, tmp_path):
     weights = tmp_path / "models" / "model.pt"
     weights.parent.mkdir()
     net = network()
@@ -373,7 +373,7 @@ def test_no_tumour_gives_a_segmentation_without_labels(bundle, head, tmp_path): 
     assert not segmentation.pixel_array.any()
 
 
-def test_network_of_one_channel_takes_a_folder_of_one_series(bundle, head, tmp_path):  # noqa: F811
+def test_network_of_one_channel_takes_a_folder_of_one_series(bundle, head, tmp_path):
     own = tmp_path / "one_channel"
     shutil.copytree(bundle, own)
     config = json.loads((own / "configs" / "inference.json").read_text())
@@ -405,7 +405,7 @@ def test_images_bundle_refuses_dicom(repository, head, tmp_path, capsys, monkeyp
     assert "DICOM, but this bundle takes PNG or JPEG images" in capsys.readouterr().err
 
 
-def test_missing_packages_are_named(bundle, head, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_missing_packages_are_named(bundle, head, tmp_path, capsys, monkeypatch):
     write(tmp_path / "dicom", head)
     for name in [
         name for name in sys.modules if name.startswith(("pu_unet_monai.dicom", "pu_unet_monai.runtime.segment_study"))
@@ -416,7 +416,7 @@ def test_missing_packages_are_named(bundle, head, tmp_path, capsys, monkeypatch)
     assert "pip install highdicom" in capsys.readouterr().err
 
 
-def test_terminated_run_leaves_no_copy_of_the_images(bundle, head, tmp_path):  # noqa: F811
+def test_terminated_run_leaves_no_copy_of_the_images(bundle, head, tmp_path):
     for number in range(30):
         write(tmp_path / "dicom", head, name=f"P{number:02d}")
     arguments = ["predict", "--bundle", bundle, "--input", tmp_path / "dicom", "--output", tmp_path / "out"]

@@ -18,33 +18,11 @@ from PIL import Image
 from data_prep import volume_phantom
 from pu_unet_monai.__main__ import main
 from pu_unet_monai.networks.nets import PUUNet
+from tests.commands.conftest import network
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 SHAPE = (40, 44, 36)
 OBLIQUE = np.array([[0.98, -0.17, 0.02, -60.5], [0.17, 0.97, -0.1, 12.25], [0.0, 0.1, 0.99, -33.3], [0, 0, 0, 1.0]])
-
-
-@pytest.fixture(scope="module")
-def bundle(repository, tmp_path_factory) -> Path:
-    """The BraTS bundle at a small width, with random weights that give all regions."""
-    folder = tmp_path_factory.mktemp("bundle") / "pu_unet_brats"
-    source = repository / "bundles" / "pu_unet_brats"
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.pt", "output", "data"))
-    path = folder / "configs" / "inference.json"
-    config = json.loads(path.read_text()) | {"channels": [8, 16], "roi_size": [32, 32, 32], "amp": False}
-    path.write_text(json.dumps(config))
-    (folder / "models").mkdir(exist_ok=True)
-    torch.save(network().state_dict(), folder / "models" / "model.pt")
-    return folder
-
-
-def network() -> PUUNet:
-    torch.manual_seed(3)
-    net = PUUNet(spatial_dims=3, in_channels=4, out_channels=3, channels=(8, 16)).eval()
-    with torch.no_grad():  # TC, WT and ET each in a part of the volume
-        net.head.weight.mul_(3)
-        net.head.bias.copy_(torch.tensor([-0.3, 0.3, -0.6]))
-    return net
 
 
 @pytest.fixture(scope="module")
