@@ -103,11 +103,11 @@ def write(case: NetworkCase, folder: Path = FOLDER, overwrite: bool = False) -> 
 
 def main(arguments: list[str]) -> None:
     """Write golden files, see the top of the module."""
-    from .test_nets import CASES
+    from .cases import all_cases
 
-    cases = {case.id: case for case in CASES}
+    cases = {case.id: case for case in all_cases()}
     parser = argparse.ArgumentParser(prog="python -m tests.networks.golden", description="Write golden outputs.")
-    parser.add_argument("name", nargs="+", choices=sorted(cases), help="a network of tests/networks/test_nets.py")
+    parser.add_argument("name", nargs="+", choices=sorted(cases), help="a network of the test modules' CASES")
     parser.add_argument("--overwrite", action="store_true", help="replace files whose values differ")
     options = parser.parse_args(arguments)
     for name in options.name:

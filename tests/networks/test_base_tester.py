@@ -12,6 +12,7 @@ from torch import nn
 
 from . import golden
 from .base_tester import Abilities, NetworkCase, NetworkTester
+from .cases import all_cases
 from .test_nets import CASES
 
 WEIGHTS = 3 * 9 + 1
@@ -119,7 +120,16 @@ def test_an_ability_is_true_or_a_reason(ability: object) -> None:
 
 
 def test_golden_files_belong_to_a_case() -> None:
-    assert sorted(p.stem for p in golden.FOLDER.glob("*.json")) == sorted(case.id for case in CASES)
+    assert sorted(p.stem for p in golden.FOLDER.glob("*.json")) == sorted(case.id for case in all_cases())
+
+
+def test_all_cases_are_those_of_every_module() -> None:
+    """Each once: modules may import another's, and two networks under one name would share a golden file."""
+    from . import test_r2_unet
+
+    found = [case.id for case in all_cases()]
+    assert len(found) == len(set(found))
+    assert {case.id for case in (*CASES, *test_r2_unet.CASES)} <= set(found)
 
 
 def test_golden_notices_changes(tmp_path: Path) -> None:

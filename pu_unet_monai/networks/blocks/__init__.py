@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pu_unet_monai.networks.blocks import activation as activation
+from pu_unet_monai.networks.blocks.attention_gate import AttentionGate
 from pu_unet_monai.networks.blocks.product_unit import ProductUnit
+from pu_unet_monai.networks.blocks.recurrent import RecurrentBlock, RecurrentConv
 from pu_unet_monai.networks.blocks.residual import ResidualBlock
 
-__all__ = ["ProductUnit", "ResidualBlock"]
+__all__ = ["AttentionGate", "ProductUnit", "RecurrentBlock", "RecurrentConv", "ResidualBlock"]

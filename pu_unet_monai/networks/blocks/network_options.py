@@ -1,0 +1,38 @@
+"""The options that U-Nets of several widths share, and what is refused of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pu_unet_monai.errors import UserError
+
+__all__ = ["check_network_options", "group_count"]
+
+
+def check_network_options(spatial_dims: int, channels: Sequence[int], norm: str | tuple) -> None:
+    """Refuse dimensions and widths that a U-Net cannot have.
+
+    Args:
+        spatial_dims: number of spatial dimensions, 2 or 3.
+        channels: width at each resolution, at least two.
+        norm: normalisation, as MONAI's factories take it; the groups of a GroupNorm must divide every width.
+
+    Raises:
+        UserError: naming the option and what was found.
+    """
+    if spatial_dims not in (2, 3):
+        raise UserError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
+    if len(channels) < 2:
+        raise UserError(f"channels must give a width for at least 2 resolutions, got {list(channels)}.")
+    groups = group_count(norm)
+    undivided = [width for width in channels if width < 1 or width % groups]
+    if undivided:
+        raise UserError(
+            f"channels {list(channels)}: the norm's num_groups={groups} must divide every width, but does not "
+            f"divide {undivided}: choose multiples of {groups}, or another norm."
+        )
+
+
+def group_count(norm: str | tuple) -> int:
+    """Return into how many groups a normalisation divides the channels, 1 if it does not."""
+    return 1 if isinstance(norm, str) or len(norm) < 2 else norm[1].get("num_groups", 1)
