@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks.blocks import ResidualBlock
 from pu_unet_monai.networks.blocks.network_input import check_input, crop_to, pad_to_multiple
+from pu_unet_monai.networks.blocks.network_options import check_network_options
 
 __all__ = ["PUUNet"]
 
@@ -137,16 +138,6 @@ class PUUNet(nn.Module):
 
 
 def _check_options(spatial_dims: int, channels: Sequence[int], placement: str, norm: str | tuple) -> None:
-    if spatial_dims not in (2, 3):
-        raise UserError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
+    check_network_options(spatial_dims, channels, norm)
     if placement not in PLACEMENTS:
         raise UserError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}.")
-    if len(channels) < 2:
-        raise UserError(f"channels must give a width for at least 2 resolutions, got {list(channels)}.")
-    groups = 1 if isinstance(norm, str) or len(norm) < 2 else norm[1].get("num_groups", 1)
-    undivided = [width for width in channels if width < 1 or width % groups]
-    if undivided:
-        raise UserError(
-            f"channels {list(channels)}: the norm's num_groups={groups} must divide every width, but does not "
-            f"divide {undivided}: choose multiples of {groups}, or another norm."
-        )
