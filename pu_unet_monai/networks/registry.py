@@ -26,7 +26,7 @@ from pu_unet_monai.networks.monai_networks import (
     UNetPlusPlusNetwork,
     freeze,
 )
-from pu_unet_monai.networks.nets import PaddedUNet, PUUNet
+from pu_unet_monai.networks.nets import PaddedUNet, PUUNet, R2UNet
 
 __all__ = ["create_network", "list_networks", "network_options"]
 
@@ -122,6 +122,34 @@ def _check_channels(channels: Sequence[int], at_least: int, at_most: int | None 
         number = at_least if at_least == at_most else f"at least {at_least}"
         raise UserError(f"channels must give a width for {number} resolutions, got {list(channels)}.")
     return tuple(channels)
+
+
+def _ru_unet(
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    channels: Sequence[int] = CHANNELS,
+    t: int = 2,
+    separate_recurrent: bool = False,
+    attention: bool = False,
+    act: str | tuple = "RELU",
+    norm: str | tuple = ("GROUP", {"num_groups": 8}),
+    use_checkpoint: bool = False,
+) -> nn.Module:
+    """R2U-Net without the residual connections."""
+    return R2UNet(
+        spatial_dims,
+        in_channels,
+        out_channels,
+        channels,
+        t,
+        separate_recurrent,
+        residual=False,
+        attention=attention,
+        act=act,
+        norm=norm,
+        use_checkpoint=use_checkpoint,
+    )
 
 
 def _is_instance(norm: str | tuple) -> bool:
@@ -396,6 +424,8 @@ _COMMON = ("spatial_dims", "in_channels", "out_channels", "pad_to_multiple")
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "pu_unet": PUUNet,
     "residual_unet": _residual_unet,
+    "r2_unet": R2UNet,
+    "ru_unet": _ru_unet,
     "unet": _unet,
     "attention_unet": _attention_unet,
     "unet_plus_plus": _unet_plus_plus,

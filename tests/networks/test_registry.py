@@ -19,12 +19,14 @@ from torch import nn
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks import create_network, list_networks, network_options
-from pu_unet_monai.networks.nets import PaddedUNet, PUUNet
+from pu_unet_monai.networks.nets import PaddedUNet, PUUNet, R2UNet
 
 OF_MONAI = ("unet", "attention_unet", "unet_plus_plus", "vnet", "unetr", "swin_unetr", "segresnet", "dynunet")
 TINY: dict[str, dict[str, Any]] = {
     "pu_unet": {"channels": (8, 16)},
     "residual_unet": {"channels": (8, 16)},
+    "r2_unet": {"channels": (8, 16)},
+    "ru_unet": {"channels": (8, 16)},
     "unet": {"channels": (4, 8, 16)},
     "attention_unet": {"channels": (4, 8, 16)},
     "unet_plus_plus": {"channels": (4, 4, 8, 8, 16)},
@@ -81,13 +83,26 @@ def test_options_are_those_of_the_network() -> None:
         assert "deep_supervision" in network_options(name)
 
 
-def test_own_networks() -> None:
-    network = create_network("pu_unet", 3, 4, 2, channels=(8, 16), placement="all")
-    assert size_of(network) == size_of(PUUNet(3, 4, 2, (8, 16), placement="all"))
-    network = create_network("residual_unet", channels=(8, 16), norm="BATCH")
-    assert size_of(network) == size_of(PUUNet(channels=(8, 16), placement="none", norm="BATCH"))
-    network = create_network("padded_unet", channels=(8, 16), bottleneck_convs=1)
-    assert size_of(network) == size_of(PaddedUNet(2, 3, 1, (8, 16), bottleneck_convs=1))
+OWN = [
+    ("pu_unet", {"placement": "all"}, PUUNet, {}),
+    ("residual_unet", {"norm": "BATCH"}, PUUNet, {"placement": "none"}),
+    ("r2_unet", {"separate_recurrent": True, "t": 1}, R2UNet, {}),
+    ("ru_unet", {"attention": True, "norm": "BATCH"}, R2UNet, {"residual": False}),
+    ("padded_unet", {"bottleneck_convs": 1}, PaddedUNet, {}),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "network", "fixed"), OWN, ids=[row[0] for row in OWN])
+@torch.no_grad()
+def test_own_networks(name: str, options: dict[str, Any], network: type[nn.Module], fixed: dict[str, Any]) -> None:
+    found = create_network(name, 3, 4, 2, pad_to_multiple=True, channels=(8, 16), **options).eval()
+    expected = network(spatial_dims=3, in_channels=4, out_channels=2, channels=(8, 16), **options, **fixed).eval()
+    expected.load_state_dict(found.state_dict())
+    x = image(1, 4, 5, 6, 7)
+    torch.testing.assert_close(found(x), expected(x), rtol=0, atol=0)
+    # what is not said is as in the class
+    default = network(spatial_dims=2, in_channels=3, out_channels=1, **fixed)
+    assert str(create_network(name)) == str(default)
 
 
 TRANSLATIONS = [
