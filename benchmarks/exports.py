@@ -24,11 +24,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import alternate, machine, markdown_table, median_ratio, write_results
+from benchmarks.measure import alternate, median_ratio
 from pu_unet_monai.config_keys import parse_settings
+from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.formats import FORMATS, load_openvino
+from pu_unet_monai.runtime.machine import machine
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 

@@ -36,10 +36,12 @@ from monai.transforms import (
     Spacingd,
 )
 
-from benchmarks.measure import alternate, machine, markdown_table, median_ratio, write_results
+from benchmarks.measure import alternate, median_ratio
 from pu_unet_monai.data.label_numbering import REGIONS
+from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.runtime.bundle import TrainedBundle
+from pu_unet_monai.runtime.machine import machine
 from pu_unet_monai.runtime.malloc import generous_malloc, use_huge_pages
 from pu_unet_monai.transforms import LabelToRegions, RegionsToLabeld
 from pu_unet_monai.volumes import read_volume

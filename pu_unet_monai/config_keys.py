@@ -16,7 +16,7 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["check_command_line", "check_keys", "parse_settings"]
+__all__ = ["check_command_line", "check_keys", "parse_settings", "parse_value"]
 
 _OPTIONS_OF_RUN = {"run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"}
 
@@ -44,7 +44,7 @@ def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Read the values of ``--set KEY=VALUE``: as JSON or Python (``True``) where they are that, else as text.
+    """Read ``--set KEY=VALUE``, each value by :func:`parse_value`.
 
     Raises:
         UserError: naming a setting without ``=``.
@@ -54,11 +54,12 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting}: expected KEY=VALUE, such as use_checkpoint=true.")
-        overrides[key] = _parse(value)
+        overrides[key] = parse_value(value)
     return overrides
 
 
-def _parse(value: str) -> Any:
+def parse_value(value: str) -> Any:
+    """Read a value of the command line: as JSON or Python where it is that, else as text."""
     for read in (json.loads, ast.literal_eval):
         with contextlib.suppress(ValueError, SyntaxError):
             return read(value)

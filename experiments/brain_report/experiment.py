@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.brain_report.set_ups import BUNDLE, CONFIGS, REPOSITORY, config_files
-from pu_unet_monai.errors import UserError
-from pu_unet_monai.files import make_folder
+from pu_unet_monai.runtime.bundle_run import run_bundle
 
 __all__ = ["PARTS", "Experiment"]
 
@@ -68,40 +64,12 @@ class Experiment:
             self._run_bundle("evaluating", name, files, {"output_dir": folder, "split": part})
 
     def _run_bundle(self, run_id: str, name: str, files: Sequence[Path], more: Mapping[str, Any]) -> None:
-        """Run ``python -m monai.bundle run``, with all that it says in a log and its epochs on the screen."""
+        """Run a command of the bundle on a set-up."""
         log = more["output_dir"] / f"{run_id}.log"
         print(f"{name}: {run_id}, see {log}", flush=True)
-        options = {
-            "config_file": [str(file) for file in files],
-            "logging_file": BUNDLE / "configs" / "logging.conf",
-            "meta_file": BUNDLE / "configs" / "metadata.json",
-            "bundle_root": BUNDLE,
-            "ckpt_dir": self.output / name / "models",
-            **self.overrides,
-            **more,
-        }
-        command = [sys.executable, "-m", "monai.bundle", "run", run_id]
-        command += [argument for key, value in options.items() for argument in (f"--{key}", str(value))]
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(self.threads)}
-        make_folder(log.parent)
-        last = ""
-        with (
-            log.open("a", encoding="utf-8") as file,
-            subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            ) as process,
-        ):
-            try:
-                for last in process.stdout or ():
-                    file.write(last)
-                    file.flush()
-                    if " INFO epoch " in last:
-                        print(f"{name}: {last.partition(' INFO ')[2].strip()}", flush=True)
-            except BaseException:
-                process.terminate()
-                raise
-        if process.returncode:
-            raise UserError(f"{log}: {run_id} ended with exit code {process.returncode}: {last.strip()}")
+        options = {"ckpt_dir": self.output / name / "models", **self.overrides, **more}
+        environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(self.threads)}
+        run_bundle(run_id, BUNDLE, files, options, log, name, environment)
 
 
 def _is_newer(path: Path, than: Path) -> bool:

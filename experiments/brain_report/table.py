@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from monai.bundle import ConfigParser
 
-from benchmarks.measure import machine, markdown_table, write_results
 from experiments.brain_report.experiment import PARTS
 from experiments.brain_report.set_ups import SET_UPS, config_files
 from pu_unet_monai.data.label_numbering import CLASS_NAMES
+from pu_unet_monai.evaluation.tables import markdown_table, write_results
+from pu_unet_monai.runtime.machine import machine
 
 __all__ = ["write_table"]
 

@@ -13,11 +13,11 @@ from scipy import ndimage
 
 from pu_unet_monai.files import atomic_path
 
-__all__ = ["NOTICE", "Example", "draw_curves", "draw_gallery", "overlay"]
+__all__ = ["NOTICE", "PREDICTION", "TRUTH", "Example", "draw_curves", "draw_gallery", "overlay"]
 
 NOTICE = "Research use only. Not a medical device."
-_PREDICTION = (255, 210, 0)
-_TRUTH = (0, 200, 255)
+PREDICTION = (255, 210, 0)
+TRUTH = (0, 200, 255)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Example:
 
 
 def overlay(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int] = _PREDICTION
+    image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int] = PREDICTION
 ) -> NDArray[np.uint8]:
     """Draw the outline of a mask, and a light tint inside it, on an image.
 
@@ -73,7 +73,7 @@ def draw_gallery(examples: Sequence[Example], path: Path, title: str) -> None:
     for row, example in zip(axes, examples, strict=True):
         panels = {
             "image": example.image,
-            "truth": overlay(example.image, example.truth, _TRUTH),
+            "truth": overlay(example.image, example.truth, TRUTH),
             "prediction": overlay(example.image, example.prediction),
         }
         for axis, (name, panel) in zip(row, panels.items(), strict=True):

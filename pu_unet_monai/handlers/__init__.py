@@ -5,6 +5,7 @@ from __future__ import annotations
 from pu_unet_monai.handlers.checkpoint import TrainingCheckpoint
 from pu_unet_monai.handlers.confusion_matrix import ConfusionMatrixWriter
 from pu_unet_monai.handlers.epoch_log import EpochLog
+from pu_unet_monai.handlers.examples import Examples, ExamplesWriter
 from pu_unet_monai.handlers.gallery import Gallery
 from pu_unet_monai.handlers.gradient_clipping import GradientClipping
 from pu_unet_monai.handlers.memory_estimate import MemoryEstimate
@@ -22,6 +23,8 @@ from pu_unet_monai.handlers.weights import WeightsLoader
 __all__ = [
     "ConfusionMatrixWriter",
     "EpochLog",
+    "Examples",
+    "ExamplesWriter",
     "Gallery",
     "GradientClipping",
     "HausdorffDistance95",

@@ -12,17 +12,13 @@ from monai.engines import SupervisedTrainer
 from torch import nn
 
 from pu_unet_monai.errors import first_cause
-from pu_unet_monai.runtime.dry_run import dry_run
+from pu_unet_monai.evaluation.complexity import count_training_bytes
 from pu_unet_monai.runtime.memory import available_bytes, format_bytes
-from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 from pu_unet_monai.runtime.weights import unwrap
 
 __all__ = ["MemoryEstimate"]
 
 _log = logging.getLogger(__name__)
-
-_COPIES_OF_THE_WEIGHTS = 3
-"""The weights themselves and the two moments of Adam; gradients are counted in the step."""
 
 
 class MemoryEstimate:
@@ -54,7 +50,10 @@ class MemoryEstimate:
             return
         device = torch.device(engine.state.device)
         try:
-            estimates = {stage: self._training_bytes(size, device) for stage, size in self.input_sizes.items()}
+            network = unwrap(self.network)
+            estimates = {
+                stage: count_training_bytes(network, size, device, self.amp) for stage, size in self.input_sizes.items()
+            }
         except Exception as error:  # a network that fake tensors cannot go through trains all the same
             _log.info("memory of a training step: cannot be estimated (%s)", first_cause(error))
             return
@@ -69,14 +68,3 @@ class MemoryEstimate:
                 "this training will hardly fit into the memory: use configs/presets/low_memory.json, a smaller "
                 "roi_size or batch_size, --use_checkpoint True, or --finetune_epochs 0"
             )
-
-    def _training_bytes(self, input_size: Sequence[int], device: torch.device) -> int:
-        network = unwrap(self.network)
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-        step = dry_run(network, input_size, device.type, self._dtype(device), backward=True).peak_bytes
-        return step + _COPIES_OF_THE_WEIGHTS * weights
-
-    def _dtype(self, device: torch.device) -> torch.dtype:
-        if self.amp and device.type == "cuda":
-            return torch.float16
-        return torch.bfloat16 if self.amp and cpu_is_fast_in_bfloat16() else torch.float32

@@ -37,13 +37,16 @@ class CPUBFloat16Inferer(Inferer):
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Return the network's float32 output for ``inputs`` (B, C, *spatial)."""
+        """Return the network's float32 output for ``inputs`` (B, C, *spatial); in training maybe a list of outputs."""
         enabled = self.enabled and inputs.device.type == "cpu"
         if enabled and isinstance(network, nn.Module):
             _lay_channels_last(network)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             output = self.inferer(inputs, network, *args, **kwargs)
-        return output.float() if enabled else output
+        if not enabled:
+            return output
+        # deep supervision
+        return [each.float() for each in output] if isinstance(output, list) else output.float()
 
 
 def _lay_channels_last(network: nn.Module) -> None:

@@ -61,8 +61,10 @@ def dry_run(
             image = torch.empty(*input_size)  # which a caller keeps
             output = fake_network(image)
             if backward:
-                _run_backward(output.float().sum())
-    return DryRun(live.peak, tuple(output.shape), output.dtype)
+                # a network with deep supervision gives several outputs in training
+                _run_backward(sum(each.float().sum() for each in _tensors(output)))
+    finest = next(_tensors(output))
+    return DryRun(live.peak, tuple(finest.shape), finest.dtype)
 
 
 def _run_backward(loss: torch.Tensor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pu_unet_monai.transforms.check import CheckSameGridd, CheckSameSized
 from pu_unet_monai.transforms.check_brain_mri import CheckBrainMRI, CheckBrainMRId
 from pu_unet_monai.transforms.composite_crop import CompositeCrop, CompositeCropd
+from pu_unet_monai.transforms.finest_output import FinestOutput, FinestOutputd
 from pu_unet_monai.transforms.load import LoadMask, LoadMaskd, LoadRGB, LoadRGBd
 from pu_unet_monai.transforms.load_volume import LoadVolume, LoadVolumed
 from pu_unet_monai.transforms.minicubes import JoinMinicubes, JoinMinicubesd, SplitMinicubes, SplitMinicubesd
@@ -21,6 +22,8 @@ __all__ = [
     "CheckSameSized",
     "CompositeCrop",
     "CompositeCropd",
+    "FinestOutput",
+    "FinestOutputd",
     "JoinMinicubes",
     "JoinMinicubesd",
     "LabelToRegions",

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import alternate, machine, markdown_table, median_ratio, write_results
+from benchmarks.measure import alternate, median_ratio
+from pu_unet_monai.evaluation.tables import markdown_table, write_results
+from pu_unet_monai.runtime.machine import machine
 
 
 def busy(seconds: float) -> int:

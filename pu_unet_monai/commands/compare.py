@@ -1,0 +1,132 @@
+"""Train a bundle's variants under the same seeds, split and budget, and table what each costs and reaches."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pu_unet_monai.comparison.cell import Cell
+from pu_unet_monai.comparison.cost import load_or_measure_costs
+from pu_unet_monai.comparison.picture import draw_comparison
+from pu_unet_monai.comparison.protocol import Protocol
+from pu_unet_monai.comparison.table import write_tables
+from pu_unet_monai.comparison.variants import NETWORK, make_variants
+from pu_unet_monai.config_keys import check_keys, parse_settings
+from pu_unet_monai.errors import UserError
+
+__all__ = ["add_arguments", "run"]
+
+_INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended, by the shells' convention."""
+_OWN = ("seed", "bundle_root", "dataset_dir", "datalist_file", "output_dir", "ckpt_dir", "resume", "pretrained")
+"""Keys that the command sets itself, or that would make the variants start unequal."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of a bundle that trains")
+    parser.add_argument("--dataset-dir", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--datalist", type=Path, required=True, help="its datalist, as data_prep writes it")
+    parser.add_argument("--output", type=Path, required=True, help="folder for trainings, table and picture")
+    parser.add_argument(
+        "--vary",
+        metavar="KEY=a,b,c",
+        action="append",
+        required=True,
+        help="a key of train.json and its values, or network=NAME,NAME:OPTION=VALUE with the names of networks; "
+        "repeated, all combinations are trained",
+    )
+    parser.add_argument("--seeds", type=_seeds, default=[0], help="such as 0,1,2 (default 0)")
+    parser.add_argument("--split", default="test", help="the part that scores are of (default test)")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a key of train.json for all trainings: max_epochs=40, image_size=128; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and evaluate every variant under every seed that is not done yet, then write table and picture.
+
+    Killed at any time, the same command goes on from the last whole epoch; with more variants or seeds it adds them.
+    A training that fails does not stop the others.
+
+    Args:
+        args: the parsed options.
+
+    Returns:
+        The exit code: 0 if all trainings are done, 1 if some failed, 130 after Ctrl-C.
+
+    Raises:
+        UserError: if an option is wrong, a variant cannot be built, or the output holds trainings made in another way.
+    """
+    protocol = Protocol(args.bundle, args.dataset_dir, args.datalist, args.split, parse_settings(args.set), args.output)
+    _check(args, protocol)
+    variants = make_variants(args.vary, protocol.training_config)
+    cells = [Cell(variant, seed, protocol) for seed in args.seeds for variant in variants]
+    if problems := [problem for cell in cells if (problem := cell.problem())]:
+        raise UserError(f"{problems[0]}; choose another --output (of {len(problems)} trainings).")
+    costs = load_or_measure_costs(variants, protocol)
+    try:
+        failures = _run_each(cells)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last whole epoch")
+        return _INTERRUPTED
+    done = [cell for cell in cells if cell.is_done]
+    if done:
+        write_tables(done, costs, failures, protocol)
+        draw_comparison(done, args.output / "compare.png")
+        print((args.output / "compare.md").read_text(encoding="utf-8"))
+    for title, reason in failures.items():
+        print(f"failed: {title}: {reason}")
+    print(
+        f"{len(done)} of {len(cells)} trainings done: {args.output}: compare.md, compare.json, compare.png, scores.csv"
+    )
+    return 1 if failures else 0
+
+
+def _run_each(cells: Sequence[Cell]) -> dict[str, str]:
+    """Run all cells, and return why some failed."""
+    failures = {}
+    for number, cell in enumerate(cells, 1):
+        print(f"{number} of {len(cells)}: {cell.title}{': done before' if cell.is_done else ''}", flush=True)
+        try:
+            cell.run()
+        except UserError as error:
+            failures[cell.title] = str(error)
+            print(f"failed: {cell.title}: {error}", flush=True)
+    return failures
+
+
+def _check(args: argparse.Namespace, protocol: Protocol) -> None:
+    """Refuse what can be seen to be wrong before anything is built."""
+    keys = [text.partition("=")[0] for text in args.vary]
+    own = [key for key in (*keys, *protocol.settings) if key in _OWN]
+    if own:
+        raise UserError(
+            f"{', '.join(own)}: compare sets these itself; see --seeds, --dataset-dir, --datalist, --output."
+        )
+    twice = [key for key in keys if key in protocol.settings]
+    if twice:
+        raise UserError(f"{', '.join(twice)}: given both with --vary and with --set; leave one out.")
+    config = protocol.training_config
+    check_keys([key for key in keys if key != NETWORK], config, f"--vary: {protocol.config('train.json')}")
+    check_keys(protocol.settings, config, f"--set: {protocol.config('train.json')}")
+    if NETWORK in protocol.settings:
+        raise UserError("--set network: one network for all is --vary network=NAME.")
+    if not protocol.datalist_file.is_file():
+        raise UserError(
+            f"--datalist {protocol.datalist_file}: no such file; write it with python -m data_prep.<dataset>."
+        )
+    protocol.config("evaluate.json")
+    _ = protocol.entries  # says what is wrong with dataset, datalist or split
+
+
+def _seeds(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers with commas between, such as 0,1,2")
+    return list(dict.fromkeys(int(seed) for seed in text.split(",")))

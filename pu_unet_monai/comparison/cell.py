@@ -1,0 +1,115 @@
+"""One training of a comparison, with its evaluation: a variant under a seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pu_unet_monai.comparison.protocol import Protocol
+from pu_unet_monai.comparison.variants import Variant
+from pu_unet_monai.files import atomic_path
+from pu_unet_monai.runtime.bundle_run import run_bundle
+
+__all__ = ["Cell"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant trained and evaluated under a seed, in a folder of its own.
+
+    The folder ends with ``config.json`` (an overlay that repeats the training with the bundle's own command),
+    ``models/model.pt``, ``epochs.csv``, ``scores.csv``, ``examples.npz`` and the logs; a finished cell keeps no
+    checkpoints.
+
+    Args:
+        variant: what is trained.
+        seed: of the weights, the order and the augmentation.
+        protocol: what all cells of the comparison share.
+    """
+
+    variant: Variant
+    seed: int
+    protocol: Protocol
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of the cell lies."""
+        return self.protocol.output / self.variant.folder / f"seed_{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """What the cell is called on the screen."""
+        return f"{self.variant.name}, seed {self.seed}"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the cell has been trained and evaluated."""
+        return (self.folder / "done.json").is_file()
+
+    def problem(self) -> str | None:
+        """Say what is wrong if the folder holds a cell that was made in another way."""
+        path = self.folder / "made_with.json"
+        if not path.is_file():
+            return None
+        earlier, asked = json.loads(path.read_text(encoding="utf-8")), self._made_with()
+        others = [
+            f"{key} {earlier.get(key)!r} instead of {asked.get(key)!r}"
+            for key in sorted(earlier.keys() | asked.keys())
+            if earlier.get(key) != asked.get(key)
+        ]
+        return f"{self.folder}: was made with {', '.join(others)}" if others else None
+
+    def run(self) -> None:
+        """Train from the newest checkpoint on, evaluate, and remove the checkpoints; nothing of that if it is done.
+
+        Raises:
+            UserError: if training or evaluation fails; the message names the log.
+        """
+        if self.is_done:
+            return
+        self._write("made_with.json", self._made_with())
+        self._write("config.json", self._config())
+        overlay = self.folder / "config.json"
+        for run_id, files in (
+            ("training", [self.protocol.config("train.json"), overlay]),
+            ("evaluating", [*map(self.protocol.config, ("train.json", "evaluate.json")), self._examples(), overlay]),
+        ):
+            log = self.folder / f"{run_id}.log"
+            print(f"{self.title}: {run_id}, see {log}", flush=True)
+            options = {"resume": True} if run_id == "training" else {"split": self.protocol.split}
+            run_bundle(run_id, self.protocol.bundle, files, options, log, self.title)
+        for checkpoint in (self.folder / "models").glob("checkpoint_epoch=*.pt"):
+            checkpoint.unlink()
+        self._write("done.json", {"weights": "models/model.pt", "scores": "scores.csv"})
+
+    def _made_with(self) -> dict[str, Any]:
+        """All that decides the result, as JSON has it; where files lie does not."""
+        return json.loads(json.dumps(self.protocol.identity() | self.variant.overrides | {"seed": self.seed}))
+
+    def _config(self) -> dict[str, Any]:
+        """The overlay for the bundle's ``train.json``."""
+        places = {
+            "bundle_root": str(self.protocol.bundle.resolve()),
+            "dataset_dir": str(self.protocol.dataset_dir.resolve()),
+            "datalist_file": str(self.protocol.datalist_file.resolve()),
+            "output_dir": str(self.folder.resolve()),
+            "ckpt_dir": str((self.folder / "models").resolve()),
+        }
+        return {**places, **self.protocol.settings, **self.variant.overrides, "seed": self.seed}
+
+    def _examples(self) -> Path:
+        """Write the overlay that keeps small copies of some cases for the picture."""
+        handler = {
+            "_target_": "pu_unet_monai.handlers.ExamplesWriter",
+            "path": "$@output_dir + '/examples.npz'",
+            "cases": self.protocol.example_cases,
+        }
+        self._write("examples.json", {"+validate#handlers": [handler]})
+        return self.folder / "examples.json"
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        with atomic_path(self.folder / name) as path:
+            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

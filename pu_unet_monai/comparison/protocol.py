@@ -1,0 +1,81 @@
+"""What all trainings of a comparison share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.bundle import ConfigParser
+from monai.utils import ensure_tuple
+
+from pu_unet_monai import __version__
+from pu_unet_monai.data.case_name import name_of_files
+from pu_unet_monai.data.datalist import load_datalist
+from pu_unet_monai.errors import UserError
+
+__all__ = ["Protocol"]
+
+_FILES = ("train.json", "evaluate.json")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Bundle, data, split and settings of a comparison.
+
+    Args:
+        bundle: folder of the bundle.
+        dataset_dir: folder of the dataset.
+        datalist_file: its datalist.
+        split: the part that scores are of.
+        settings: keys to set in the bundle's configuration for all trainings.
+        output: folder of the comparison.
+    """
+
+    bundle: Path
+    dataset_dir: Path
+    datalist_file: Path
+    split: str
+    settings: Mapping[str, Any]
+    output: Path
+
+    def config(self, name: str) -> Path:
+        """Return a configuration of the bundle.
+
+        Raises:
+            UserError: if the bundle has none of that name.
+        """
+        path = self.bundle / "configs" / name
+        if not path.is_file():
+            raise UserError(f"--bundle {self.bundle}: not a bundle that trains and evaluates, there is no {path}.")
+        return path
+
+    @cached_property
+    def training_config(self) -> dict[str, Any]:
+        """The bundle's ``train.json``."""
+        try:
+            return ConfigParser.load_config_files([self.config("train.json")])
+        except ValueError as error:
+            raise UserError(f"{self.config('train.json')}: cannot be read ({error}).") from error
+
+    @cached_property
+    def example_cases(self) -> list[str]:
+        """Names of six cases, spread evenly over the split; chosen before anything is trained."""
+        names = [name_of_files(ensure_tuple(entry["image"])) for entry in self.entries]
+        return [names[i] for i in np.unique(np.linspace(0, len(names) - 1, 6).round().astype(int))]
+
+    @cached_property
+    def entries(self) -> Sequence[Mapping[str, Any]]:
+        """The cases that scores are of."""
+        return load_datalist(self.datalist_file, self.dataset_dir, self.split)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the results of all trainings: settings, split, and the contents of the files."""
+        files = [self.datalist_file, *map(self.config, _FILES)]
+        hashes = {f"{path.name} (SHA-256)": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files[1:]}
+        hashes["datalist (SHA-256)"] = hashlib.sha256(files[0].read_bytes()).hexdigest()[:16]
+        return {"package": __version__, "split": self.split, **hashes, **self.settings}

@@ -1,0 +1,117 @@
+"""What is compared: every combination of the values that ``--vary`` names."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pu_unet_monai.config_keys import parse_value
+from pu_unet_monai.errors import UserError, join_some
+from pu_unet_monai.networks.registry import network_options
+
+__all__ = ["Variant", "make_variants"]
+
+NETWORK = "network"
+"""The key whose values are names of networks, as ``create_network`` takes them."""
+
+_BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination of values.
+
+    Args:
+        name: what the table calls it, such as ``"r2_unet:attention=true"`` or ``"placement=none"``.
+        overrides: keys to set in the bundle's configuration.
+    """
+
+    name: str
+    overrides: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The name as that of a folder."""
+        return re.sub(r"[^\w.=,+-]+", "_", self.name.replace(":", ",")).strip("_")
+
+
+def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Variant]:
+    """Return all combinations, the last option changing fastest.
+
+    Args:
+        vary: ``KEY=a,b,c`` each. A comma inside brackets or quotes separates nothing. The values of ``network`` are
+            names of networks, with options behind colons: ``network=unet,r2_unet:attention=true:t=3``.
+        config: the bundle's ``train.json``, whose ``network_def`` says what a network is made with.
+
+    Raises:
+        UserError: naming all options that are not of this form, networks that do not exist, and keys and combinations
+            that occur twice. Whether keys and options of networks exist is not checked.
+    """
+    problems: list[str] = []
+    axes: list[list[Variant]] = []
+    for text in vary:
+        key, equals, values = text.partition("=")
+        if not equals or not key or not all(values := _split(values, ",")):
+            problems.append(f"--vary {text}: expected KEY=a,b,c, such as placement=none,low_resolution")
+            continue
+        axis = []
+        for value in values:
+            try:
+                overrides = _network(value, config) if key == NETWORK else {key: parse_value(value)}
+            except UserError as error:
+                problems.append(str(error).rstrip("."))
+                continue
+            axis.append(Variant(value if key == NETWORK else f"{key}={value}", overrides))
+        axes.append(axis)
+    keys = Counter(text.partition("=")[0] for text in vary)
+    problems += [
+        f"--vary {key}: given {count} times; name its values in one" for key, count in keys.items() if count > 1
+    ]
+    if problems:
+        raise UserError("; ".join(problems) + ".")
+    variants = [_join(combination) for combination in itertools.product(*axes)]
+    folders = Counter(variant.folder.lower() for variant in variants)  # as some systems compare names
+    if same := sorted(variant.name for variant in variants if folders[variant.folder.lower()] > 1):
+        raise UserError(f"--vary: {join_some(same)}: the same twice, or names too much alike; leave one out.")
+    return variants
+
+
+def _join(combination: Iterable[Variant]) -> Variant:
+    combination = list(combination)
+    overrides = {key: value for variant in combination for key, value in variant.overrides.items()}
+    return Variant(", ".join(variant.name for variant in combination), overrides)
+
+
+def _network(text: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the override that makes the bundle train another network, with those of its options that it takes."""
+    name, *settings = _split(text, ":")
+    options = {}
+    for setting in settings:
+        option, equals, value = setting.partition("=")
+        if not equals:
+            raise UserError(f"--vary network={text}: expected name:option=value, such as r2_unet:attention=true.")
+        options[option] = parse_value(value)
+    shared = {key: value for key, value in config["network_def"].items() if key in network_options(name)}
+    definition = {"_target_": "pu_unet_monai.networks.create_network", "name": name, "pad_to_multiple": True}
+    sizes = {key: config["network_def"][key] for key in ("spatial_dims", "in_channels", "out_channels")}
+    return {"network_def": definition | sizes | shared | options}
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at separators outside of brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        depth += 0 if quote else _BRACKETS.get(character, 0)
+        if character == separator and not quote and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]

@@ -1,0 +1,24 @@
+"""Results as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pu_unet_monai.files import atomic_path
+
+__all__ = ["markdown_table", "write_results"]
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a Markdown table."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows))
+
+
+def write_results(results: Mapping[str, Any], text: str, stem: Path) -> None:
+    """Write ``<stem>.json`` and ``<stem>.md``."""
+    for path, content in ((stem.with_suffix(".json"), json.dumps(results, indent=2)), (stem.with_suffix(".md"), text)):
+        with atomic_path(path) as temporary:
+            temporary.write_text(content + "\n", encoding="utf-8")
