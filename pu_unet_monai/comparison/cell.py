@@ -87,7 +87,7 @@ class Cell:
 
     def _made_with(self) -> dict[str, Any]:
         """All that decides the result, as JSON has it; where files lie does not."""
-        return json.loads(json.dumps(self.protocol.identity() | self.variant.overrides | {"seed": self.seed}))
+        return json.loads(json.dumps({**self.protocol.identity(), **self.variant.overrides, "seed": self.seed}))
 
     def _config(self) -> dict[str, Any]:
         """The overlay for the bundle's ``train.json``."""

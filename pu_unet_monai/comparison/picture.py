@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ def draw_comparison(cells: Sequence[Cell], path: Path) -> None:
     cases = next(iter(columns.values()))
     if not cases:
         return
-    figure = Figure(figsize=(1.5 + 2.0 * (1 + len(columns)), 0.8 + 1.9 * len(cases)), layout="constrained")
+    figure = Figure(figsize=(0.4 + 1.9 * (1 + len(columns)), 0.8 + 1.9 * len(cases)), layout="constrained")
     for row, (axes, (case, example)) in enumerate(
         zip(figure.subplots(len(cases), 1 + len(columns), squeeze=False), cases.items(), strict=True)
     ):
@@ -53,7 +53,7 @@ def _dice(example: Example) -> str:
     return f"Dice {2 * int((example.truth & example.prediction).sum()) / total:.2f}" if total else "nothing, rightly"
 
 
-def _read(path: Path) -> Mapping[str, Example]:
+def _read(path: Path) -> dict[str, Example]:
     with np.load(path) as arrays:
         return {
             str(case): Example(str(case), *(arrays[f"{panel}_{number}"] for panel in ("image", "truth", "prediction")))

@@ -129,14 +129,14 @@ def _markdown(results: Mapping[str, Any]) -> str:
     lines = [
         markdown_table(columns, rows),
         "",
-        f"{results['split']} split, {cases} cases, seeds {', '.join(map(str, results['seeds']))}; means over cases with "
-        "95 % bootstrap intervals, which leave out how results vary with the seed. Scores with `_grid` are on the "
+        f"{results['split']} split, {cases} cases, seeds {', '.join(map(str, results['seeds']))}; means over cases "
+        "with 95 % bootstrap intervals, which leave out how results vary with the seed. Scores with `_grid` are on the "
         "network's grid, others at native size.",
         "GMACs: 10^9 multiply-adds of convolutions (transposed ones too) and matrix products, one item of "
         f"{'x'.join(map(str, size[1:]))}. Step: one training step of batch {size[0]}; its time is the median of steps "
         "taken in turn, its memory that of its tensors with Adam's state, counted.",
-        f"{where['gpu'] or where['processor']}, {where['threads']} thread(s), AMX {where['amx']}, torch {where['torch']}, "
-        f"MONAI {where['monai']}.",
+        f"{where['gpu'] or where['processor']}, {where['threads']} thread(s), AMX {where['amx']}, "
+        f"torch {where['torch']}, MONAI {where['monai']}.",
         *(f"failed: {title}: {reason}" for title, reason in results["failed"].items()),
         "",
         results["notice"],

@@ -54,8 +54,9 @@ def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Varian
     problems: list[str] = []
     axes: list[list[Variant]] = []
     for text in vary:
-        key, equals, values = text.partition("=")
-        if not equals or not key or not all(values := _split(values, ",")):
+        key, _, listed = text.partition("=")
+        values = _split(listed, ",")
+        if not key or not all(values):
             problems.append(f"--vary {text}: expected KEY=a,b,c, such as placement=none,low_resolution")
             continue
         axis = []

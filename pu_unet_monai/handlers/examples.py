@@ -84,7 +84,7 @@ class ExamplesWriter:
         """Write the file."""
         if engine.state.rank != 0:
             return
-        arrays: dict[str, NDArray] = {"cases": np.array([example.title for example in self._kept.found], np.str_)}
+        arrays: dict[str, Any] = {"cases": np.array([example.title for example in self._kept.found], np.str_)}
         for number, example in enumerate(self._kept.found):
             arrays[f"image_{number}"] = example.image
             arrays[f"truth_{number}"] = example.truth

@@ -34,10 +34,8 @@ class CPUBFloat16Inferer(Inferer):
         self.inferer = SimpleInferer() if inferer is None else inferer
         self.enabled = enabled and cpu_is_fast_in_bfloat16()
 
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
-        """Return the network's float32 output for ``inputs`` (B, C, *spatial); in training maybe a list of outputs."""
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+        """Return the network's float32 output for ``inputs`` (B, C, *spatial): with deep supervision a list of them."""
         enabled = self.enabled and inputs.device.type == "cpu"
         if enabled and isinstance(network, nn.Module):
             _lay_channels_last(network)

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import time
-from pathlib import Path
 
 import pytest
 
 from benchmarks.measure import alternate, median_ratio
-from pu_unet_monai.evaluation.tables import markdown_table, write_results
-from pu_unet_monai.runtime.machine import machine
 
 
 def busy(seconds: float) -> int:
@@ -35,12 +31,3 @@ def test_median_of_pairs() -> None:
     assert median_ratio([2, 9, 8], [1, 3, 2]) == 3
     with pytest.raises(ValueError, match="zip"):
         median_ratio([1, 2], [1])
-
-
-def test_results_as_json_and_text(tmp_path: Path) -> None:
-    text = markdown_table(["side", "s"], [["a", "1"], ["b", "2"]])
-    assert text == "| side | s |\n| --- | --- |\n| a | 1 |\n| b | 2 |"
-    write_results({"rounds": 2}, text, tmp_path / "found")
-    assert json.loads((tmp_path / "found.json").read_text()) == {"rounds": 2}
-    assert (tmp_path / "found.md").read_text() == text + "\n"
-    assert {"processor", "amx", "threads", "torch", "monai"} <= machine().keys()

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import torch
+
+from pu_unet_monai.runtime.machine import machine
+
+
+def test_says_what_ran():
+    found = machine()
+    assert found["torch"] == torch.__version__
+    assert found["threads"] == torch.get_num_threads()
+    assert found["processor"]
+    assert (found["gpu"] is None) == (not torch.cuda.is_available())
