@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pu_unet_monai.transforms.boundary_weight_map import BoundaryWeightMap, BoundaryWeightMapd
 from pu_unet_monai.transforms.check import CheckSameGridd, CheckSameSized
 from pu_unet_monai.transforms.check_brain_mri import CheckBrainMRI, CheckBrainMRId
 from pu_unet_monai.transforms.composite_crop import CompositeCrop, CompositeCropd
+from pu_unet_monai.transforms.elastic import RandCoarseElastic, RandCoarseElasticd
 from pu_unet_monai.transforms.finest_output import FinestOutput, FinestOutputd
 from pu_unet_monai.transforms.load import LoadMask, LoadMaskd, LoadRGB, LoadRGBd
 from pu_unet_monai.transforms.load_volume import LoadVolume, LoadVolumed
@@ -16,6 +18,8 @@ from pu_unet_monai.transforms.save_volume import SaveLabelMap, SaveLabelMapd
 from pu_unet_monai.transforms.spacing import PlainSpacingd
 
 __all__ = [
+    "BoundaryWeightMap",
+    "BoundaryWeightMapd",
     "CheckBrainMRI",
     "CheckBrainMRId",
     "CheckSameGridd",
@@ -35,6 +39,8 @@ __all__ = [
     "LoadVolume",
     "LoadVolumed",
     "PlainSpacingd",
+    "RandCoarseElastic",
+    "RandCoarseElasticd",
     "RegionsToLabel",
     "RegionsToLabeld",
     "SaveLabelMap",
