@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pu_unet_monai.data.datalist import list_images, list_volumes, load_datalist
 from pu_unet_monai.data.dataset import ReproducibleDataset
+from pu_unet_monai.data.median_spacing import median_spacing
 from pu_unet_monai.data.modalities import MODALITIES, modality_of
 from pu_unet_monai.data.readers import MaskReader, RGBReader
 from pu_unet_monai.data.sampler import EachOnceSampler, EpochSampler
@@ -23,5 +24,6 @@ __all__ = [
     "list_images",
     "list_volumes",
     "load_datalist",
+    "median_spacing",
     "modality_of",
 ]

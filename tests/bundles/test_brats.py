@@ -139,6 +139,35 @@ def test_presets_run_and_say_what_they_need(repository, dataset, tmp_path, prese
     assert "free on cpu: " in line
 
 
+def test_median_spacing_of_the_training_part(tmp_path):
+    """Thick slices of three thicknesses: trained at the median, label maps on the grid of every file."""
+    made = Dataset(tmp_path / "data", tmp_path / "list.json")
+    volume_phantom.make(made.folder, "decathlon", number=6, shape=SHAPE)
+    for path in made.folder.rglob("*.nii.gz"):
+        image = nibabel.load(path)
+        affine = image.affine @ np.diag([1, 1, 1.5 + 0.5 * (int(path.name[-8]) % 3), 1])
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), affine), path)
+    assert data_prep.brats.main(["--source", str(made.folder), "--output", str(made.datalist)]) == 0
+    statistics = made.datalist.with_name("list_statistics.json")
+    spacing = json.loads(statistics.read_text())["median_spacing"]
+    assert spacing[2] > 1
+
+    median = f"{{'_target_': 'pu_unet_monai.data.median_spacing', 'statistics_file': '{statistics}'}}"
+    overrides = overrides_of(made, tmp_path, max_epochs=1, spacing=median)
+    training = run_bundle(BUNDLE, "training", ["train.json"], overrides, tmp_path)
+    assert training.returncode == 0, training.stderr
+    small = {key: overrides[key] for key in ("roi_size", "channels", "ckpt_dir")}
+    small |= {"dataset_dir": str(made.folder / "imagesTr"), "output_dir": str(tmp_path / "labels"), "spacing": spacing}
+    inference = run_bundle(BUNDLE, "", ["inference.json"], small, tmp_path)
+    assert inference.returncode == 0, inference.stderr
+    sources = sorted((made.folder / "imagesTr").glob("*.nii.gz"))
+    for source in sources:
+        written = nibabel.load(tmp_path / "labels" / source.name.replace(".nii", "_seg.nii"))
+        image = nibabel.load(source)
+        assert written.shape == image.shape[:3]
+        assert np.array_equal(written.affine, image.affine)
+
+
 @pytest.mark.parametrize("dataset", ["decathlon"], indirect=True)
 def test_resumed_training_is_the_unbroken_one_in_both_stages(dataset, tmp_path):
     """Killed in the patch stage and in the fine-tuning stage."""
@@ -186,7 +215,7 @@ def test_the_same_patient_in_either_layout_gives_identical_tensors(repository, d
 
 SHARED = [
     *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "channels", "placement", "positivity", "log_clip"),
-    *("use_checkpoint", "roi_size", "window", "memory_budget", "amp", "device", "network_def", "network"),
+    *("use_checkpoint", "spacing", "roi_size", "window", "memory_budget", "amp", "device", "network_def", "network"),
 ]
 
 
