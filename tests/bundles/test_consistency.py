@@ -51,8 +51,8 @@ def test_siblings_differ_only_at_the_top_and_in_metrics(repository, bundle, name
     assert configs[0] == configs[1]
 
 
-@pytest.mark.parametrize("name", ["logging.conf"])
-def test_siblings_log_alike(repository, name):
+@pytest.mark.parametrize("name", ["logging.conf", "presets/original_recipe.json"])
+def test_siblings_have_the_same_file(repository, name):
     texts = {(repository / "bundles" / bundle / "configs" / name).read_text() for bundle in BUNDLES}
     assert len(texts) == 1
 
