@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.losses import DiceCELoss
 
@@ -34,6 +34,7 @@ def test_worked_numbers():
     assert weighted(SOFT, LESION).item() == pytest.approx(expected, rel=1e-5)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e4))
 def test_pos_weight_leaves_dice_alone(pos_weight):
     dice = DiceWeightedBCELoss(pos_weight, bce_weight=0)(SOFT, LESION)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pu_unet_monai.errors import UserError
@@ -41,6 +41,7 @@ def test_gradient_of_unlabelled_voxels_is_exactly_zero(classes):
     assert logits.grad[:, :, 2].abs().min() > 0
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.sampled_from([None, [1.0, 2.0, 0.25]]))
 def test_as_ignore_index_of_pytorch(share, class_weights):
     logits, labels = volume()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.losses import DiceLoss
@@ -21,6 +21,7 @@ def test_worked_numbers():
     assert DiceLoss(sigmoid=True)(LOGITS, TRUTH).item() == pytest.approx(1 - 2.8 / 3.8, rel=1e-4)
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays("float32", (2, 3, 4), elements=st.floats(0, 1, width=32)),
     hnp.arrays("bool", (2, 3, 4)).filter(lambda truth: truth.any(axis=-1).all()),

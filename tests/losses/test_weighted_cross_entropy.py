@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pu_unet_monai.errors import UserError
@@ -43,6 +43,7 @@ def test_independent_classes_share_the_weights():
 
 @pytest.mark.parametrize("classes", [1, 4])
 @pytest.mark.parametrize("size", [(5, 7), (3, 4, 5)])
+@settings(deadline=None)
 @given(weight=st.floats(1e-3, 1e3))
 def test_equal_weights_give_the_plain_loss(classes, size, weight):
     generator = torch.Generator().manual_seed(0)

@@ -48,6 +48,10 @@ def test_cells_that_touch_have_no_border():
     assert weights.ravel().tolist() == [2, 2, 2, 2]
 
 
+def test_without_height_there_is_the_balance_alone():
+    assert BoundaryWeightMap(w0=0, class_weights=(1, 2))(label("10010"))[0].ravel().tolist() == [2, 1, 1, 2, 1]
+
+
 def test_diagonal_distance_and_other_numbers():
     # cells in opposite corners of 3 x 3; at the corner (0, 2) both are 2 away, in the middle sqrt(2)
     weights = BoundaryWeightMap(w0=3, sigma=1, class_weights=(1, 1))(label("100", "000", "007"))[0]
