@@ -14,7 +14,7 @@ __all__ = ["SparseCrossEntropyLoss"]
 
 
 class SparseCrossEntropyLoss(_Loss):
-    """Softmax cross-entropy of sparse annotation, weight 0 on unlabelled voxels (Cicek et al. 2016, section 3).
+    """Softmax cross-entropy of sparse annotation, weight 0 on unlabelled voxels (Cicek et al. 2016, section 2).
 
     ``sum(w * -log p_label) / sum(w)`` with ``w = class_weights[label]``, 0 where the voxel is unlabelled. So the
     network learns from the annotated slices alone and predicts the whole volume. PyTorch's ``cross_entropy`` with
