@@ -36,7 +36,7 @@ class OverlapTileInferer(Inferer):
 
     Args:
         roi_size: window that the network sees, a number or one per axis.
-        margin: what its output lacks on each side, or has there as context only; a number or one per axis.
+        margin: what its output lacks on each side, or has there as context only, or both; a number or one per axis.
         padding_mode: ``"reflect"`` mirrors the image at its edges, again and again if it is small;
             ``"constant"`` pads with zeros. Defaults to ``"reflect"``.
         sw_batch_size: number of windows per call of the network. Defaults to 1.
@@ -73,7 +73,8 @@ class OverlapTileInferer(Inferer):
 
         Args:
             inputs: images (B, C, *spatial).
-            network: takes windows (N, C, *roi_size) and returns (N, K, *roi_size), or that less the margins.
+            network: takes windows (N, C, *roi_size) and returns (N, K, *roi_size), or that less the margins, or
+                less a part of them that is the same on both sides.
             args: further arguments of the network.
             kwargs: further arguments of the network.
 
@@ -157,16 +158,16 @@ def _mirrored(place: int, size: int) -> int:
 
 
 def _cores(output: torch.Tensor, window: Sequence[int], margin: Sequence[int]) -> torch.Tensor:
-    """Return the cores in what the network made of windows: the whole windows, or the cores alone."""
+    """Return the cores in what the network made of windows: the whole windows, the cores alone, or in between."""
     core = [w - 2 * m for w, m in zip(window, margin, strict=True)]
-    if list(output.shape[2:]) == core:
-        return output
-    if list(output.shape[2:]) != list(window):
+    surplus = [length - c for length, c in zip(output.shape[2:], core, strict=True)]
+    if any(s % 2 or not 0 <= s <= 2 * m for s, m in zip(surplus, margin, strict=True)):
         raise UserError(
             f"the network made {list(output.shape[2:])} of a window of roi_size {list(window)}, but with margin "
-            f"{list(margin)} that must be {core}, or the whole window: set margin to what it lacks on each side."
+            f"{list(margin)} that must be {core}, or up to the whole window and as much more on both sides: set margin "
+            "to what it lacks on each side, or more."
         )
-    return output[_spatial(slice(m, m + c) for m, c in zip(margin, core, strict=True))]
+    return output[_spatial(slice(s // 2, s // 2 + c) for s, c in zip(surplus, core, strict=True))]
 
 
 def _put(output: torch.Tensor, start: Sequence[int], core: torch.Tensor) -> None:

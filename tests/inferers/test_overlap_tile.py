@@ -204,3 +204,13 @@ def test_invalid_inputs() -> None:
         OverlapTileInferer((8, 8), 1)(image(1, 1, 9, 9, 9), identity)
     with pytest.raises(UserError, match=r"made \[4, 4\] of a window of roi_size \[8, 8\], .* must be \[6, 6\]"):
         OverlapTileInferer(8, 1)(image(1, 2, 9, 9), Convolutions(2, padding=0))
+    with pytest.raises(UserError, match=r"made \[5, 5\] of a window of roi_size \[8, 8\]"):  # more on one side
+        OverlapTileInferer(8, 2)(image(1, 2, 9, 9), lambda window: window[..., :5, :5])
+    with pytest.raises(UserError, match=r"made \[10, 10\] of a window of roi_size \[8, 8\]"):
+        OverlapTileInferer(8, 2)(image(1, 2, 9, 9), lambda window: nn.functional.pad(window, [1, 1, 1, 1]))
+
+
+def test_margin_that_is_partly_lacking_and_partly_context() -> None:
+    x, network = image(1, 2, 17, 14), Convolutions(2, padding=0)
+    whole = network(padded(x, (2, 2), "reflect"))
+    torch.testing.assert_close(OverlapTileInferer(14, (3, 4))(x, network), whole, rtol=0, atol=1e-6)
