@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["check_input", "crop_to", "pad_to_multiple"]
+__all__ = ["check_input", "crop_to", "mirror", "pad_to_multiple"]
 
 
 def check_input(x: torch.Tensor, in_channels: int, spatial_dims: int) -> None:
@@ -41,3 +41,14 @@ def crop_to(x: torch.Tensor, size: list[int]) -> torch.Tensor:
     for i, s in enumerate(size):
         x = x.narrow(2 + i, 0, s)
     return x
+
+
+def mirror(x: torch.Tensor, axis: int, before: int, after: int) -> torch.Tensor:
+    """Mirror an axis at its edge voxels, again and again where it is shorter than what is asked for.
+
+    As NumPy's mode "reflect", and as ``OverlapTileInferer`` does it; PyTorch's reflects once only.
+    """
+    size = x.shape[axis]
+    period = max(2 * (size - 1), 1)
+    place = torch.arange(-before, size + after, device=x.device) % period
+    return x.index_select(axis, torch.minimum(place, (period - place) % period))

@@ -9,13 +9,14 @@ from pu_unet_monai.errors import UserError
 __all__ = ["check_network_options", "group_count"]
 
 
-def check_network_options(spatial_dims: int, channels: Sequence[int], norm: str | tuple) -> None:
+def check_network_options(spatial_dims: int, channels: Sequence[int], norm: str | tuple = "") -> None:
     """Refuse dimensions and widths that a U-Net cannot have.
 
     Args:
         spatial_dims: number of spatial dimensions, 2 or 3.
         channels: width at each resolution, at least two.
-        norm: normalisation, as MONAI's factories take it; the groups of a GroupNorm must divide every width.
+        norm: normalisation, as MONAI's factories take it; the groups of a GroupNorm must divide every width. Defaults
+            to none.
 
     Raises:
         UserError: naming the option and what was found.
@@ -24,8 +25,10 @@ def check_network_options(spatial_dims: int, channels: Sequence[int], norm: str 
         raise UserError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
     if len(channels) < 2:
         raise UserError(f"channels must give a width for at least 2 resolutions, got {list(channels)}.")
+    if min(channels) < 1:
+        raise UserError(f"channels {list(channels)}: widths must be at least 1, got [{min(channels)}].")
     groups = group_count(norm)
-    undivided = [width for width in channels if width < 1 or width % groups]
+    undivided = [width for width in channels if width % groups]
     if undivided:
         raise UserError(
             f"channels {list(channels)}: the norm's num_groups={groups} must divide every width, but does not "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pu_unet_monai.networks.nets.original_unet import OriginalUNet
 from pu_unet_monai.networks.nets.padded_unet import PaddedUNet
 from pu_unet_monai.networks.nets.pu_unet import PUUNet
 from pu_unet_monai.networks.nets.r2_unet import R2UNet
 
-__all__ = ["PUUNet", "PaddedUNet", "R2UNet"]
+__all__ = ["OriginalUNet", "PUUNet", "PaddedUNet", "R2UNet"]
