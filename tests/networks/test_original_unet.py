@@ -12,6 +12,7 @@ from torch import nn
 
 from pu_unet_monai.inferers import OverlapTileInferer
 from pu_unet_monai.networks.blocks.network_input import mirror
+from pu_unet_monai.networks.blocks.valid_convolutions import center_crop
 from pu_unet_monai.networks.nets import OriginalUNet
 
 from .base_tester import Abilities, NetworkCase, NetworkTester, assert_close
@@ -187,6 +188,11 @@ def test_mirror(size: int, before: int, after: int) -> None:
     x = torch.arange(2.0 * size).reshape(1, 1, size, 2)
     expected = np.pad(x.numpy(), [(0, 0), (0, 0), (before, after), (0, 0)], mode="reflect")
     assert torch.equal(mirror(x, 2, before, after), torch.from_numpy(expected))
+
+
+def test_center_crop() -> None:
+    x = torch.arange(6 * 9.0).reshape(1, 1, 6, 9)
+    assert torch.equal(center_crop(x, torch.empty(1, 5, 2, 5)), x[:, :, 2:4, 2:7])
 
 
 def test_initial_weights() -> None:

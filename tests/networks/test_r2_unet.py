@@ -175,23 +175,30 @@ def test_attention_gate() -> None:
         torch.testing.assert_close(gate(g, x), psi.sigmoid()[:, None] * x, rtol=0, atol=1e-5)
 
 
-def test_attention_gates_are_on_the_skips() -> None:
-    """Closed gates: nothing of the encoders comes through but by the bottleneck."""
+@pytest.mark.parametrize("is_open", [True, False])
+def test_attention_gates_are_on_the_skips(is_open: bool) -> None:
+    """Open gates let the encoders' outputs through, closed ones nothing of them."""
     network = R2UNet(**GATED).eval()
     gates = [module for module in network.modules() if isinstance(module, AttentionGate)]
     assert [gate.skip_conv.in_channels for gate in gates] == [16, 8]
-    kept: list[torch.Tensor] = []
+    encoded: list[torch.Tensor] = []
+    decoded: list[torch.Tensor] = []
     with torch.no_grad():
         for gate in gates:
             nn.init.zeros_(gate.psi.weight)
-            nn.init.constant_(gate.psi.bias, -200)
+            nn.init.constant_(gate.psi.bias, 200 if is_open else -200)
+        for encoder in network.encoders:
+            encoder.register_forward_hook(lambda _, __, y: encoded.append(y))
         for decoder in network.decoders:
-            decoder.block.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
+            decoder.block.register_forward_pre_hook(lambda _, inputs: decoded.append(inputs[0]))
         network(image(1, 3, 16, 12))
-    for x in kept:
-        skip, up = x.chunk(2, dim=1)
-        assert not skip.any()
+    for skip, x in zip(reversed(encoded), decoded, strict=True):
+        gated, up = x.chunk(2, dim=1)
+        assert torch.equal(gated, skip * is_open)
         assert up.any()
+
+
+def test_no_gates_by_default() -> None:
     assert not any(isinstance(module, AttentionGate) for module in R2UNet(**NARROW).modules())
 
 
@@ -213,6 +220,6 @@ def test_invalid_options(options: dict[str, Any], message: str) -> None:
 
 def test_options_as_json_has_them() -> None:
     network = R2UNet(channels=[8, 16], norm=["GROUP", {"num_groups": 4}], act=["LEAKYRELU", {"inplace": True}])
-    x = image(2, 3, 9, 7).requires_grad_()
-    network(x).sum().backward()
-    assert x.grad.any()
+    assert network(image(2, 3, 9, 7)).shape == (2, 1, 9, 7)
+    layers = [module for module in network.modules() if isinstance(module, RecurrentConv)]
+    assert all(isinstance(layer.act, nn.LeakyReLU) and layer.norm.num_groups == 4 for layer in layers)
