@@ -12,7 +12,7 @@ from pu_unet_monai.comparison.cost import load_or_measure_costs
 from pu_unet_monai.comparison.picture import draw_comparison
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.comparison.table import write_tables
-from pu_unet_monai.comparison.variants import NETWORK, make_variants
+from pu_unet_monai.comparison.variants import NETWORK, PRESET, make_variants
 from pu_unet_monai.config_keys import check_keys, parse_settings
 from pu_unet_monai.errors import UserError
 
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=a,b,c",
         action="append",
         required=True,
-        help="a key of train.json and its values, or network=NAME,NAME:OPTION=VALUE with the names of networks; "
-        "repeated, all combinations are trained",
+        help="a key of train.json and its values; network=NAME,NAME:OPTION=VALUE with names of networks; "
+        "preset=none,NAME with files of configs/presets; repeated, all combinations are trained",
     )
     parser.add_argument("--seeds", type=_seeds, default=[0], help="such as 0,1,2 (default 0)")
     parser.add_argument("--split", default="test", help="the part that scores are of (default test)")
@@ -114,7 +114,9 @@ def _check(args: argparse.Namespace, protocol: Protocol) -> None:
     if twice:
         raise UserError(f"{', '.join(twice)}: given both with --vary and with --set; leave one out.")
     config = protocol.training_config
-    check_keys([key for key in keys if key != NETWORK], config, f"--vary: {protocol.config('train.json')}")
+    check_keys(
+        [key for key in keys if key not in (NETWORK, PRESET)], config, f"--vary: {protocol.config('train.json')}"
+    )
     check_keys(protocol.settings, config, f"--set: {protocol.config('train.json')}")
     if NETWORK in protocol.settings:
         raise UserError("--set network: one network for all is --vary network=NAME.")

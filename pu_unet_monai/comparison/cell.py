@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,22 +72,25 @@ class Cell:
             return
         self._write("made_with.json", self._made_with())
         self._write("config.json", self._config())
-        overlay = self.folder / "config.json"
-        for run_id, files in (
-            ("training", [self.protocol.config("train.json"), overlay]),
-            ("evaluating", [*map(self.protocol.config, ("train.json", "evaluate.json")), self._examples(), overlay]),
-        ):
-            log = self.folder / f"{run_id}.log"
-            print(f"{self.title}: {run_id}, see {log}", flush=True)
-            options = {"resume": True} if run_id == "training" else {"split": self.protocol.split}
-            run_bundle(run_id, self.protocol.bundle, files, options, log, self.title)
+        files, overlay = self.protocol.training_files(self.variant), self.folder / "config.json"
+        self._run("training", [*files, overlay], {"resume": True})
+        files += [self.protocol.config("evaluate.json"), self._examples()]
+        self._run("evaluating", [*files, overlay], {"split": self.protocol.split})
         for checkpoint in (self.folder / "models").glob("checkpoint_epoch=*.pt"):
             checkpoint.unlink()
         self._write("done.json", {"weights": "models/model.pt", "scores": "scores.csv"})
 
+    def _run(self, run_id: str, files: Sequence[Path], options: Mapping[str, Any]) -> None:
+        log = self.folder / f"{run_id}.log"
+        print(f"{self.title}: {run_id}, see {log}", flush=True)
+        run_bundle(run_id, self.protocol.bundle, files, options, log, self.title)
+
     def _made_with(self) -> dict[str, Any]:
         """All that decides the result, as JSON has it; where files lie does not."""
-        return json.loads(json.dumps({**self.protocol.identity(), **self.variant.overrides, "seed": self.seed}))
+        preset = {"preset": self.variant.preset} if self.variant.preset else {}
+        return json.loads(
+            json.dumps({**self.protocol.identity(), **self.variant.overrides, **preset, "seed": self.seed})
+        )
 
     def _config(self) -> dict[str, Any]:
         """The overlay for the bundle's ``train.json``."""

@@ -41,7 +41,9 @@ def load_or_measure_costs(variants: Sequence[Variant], protocol: Protocol) -> di
         UserError: naming all variants that cannot be built or trained.
     """
     path = protocol.output / "costs.json"
-    of = json.loads(json.dumps([protocol.identity(), {variant.name: variant.overrides for variant in variants}]))
+    of = json.loads(
+        json.dumps([protocol.identity(), {variant.name: [variant.overrides, variant.preset] for variant in variants}])
+    )
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if earlier.get("of") == of:
         return earlier["costs"]
@@ -75,7 +77,7 @@ class _TrainingStep:
 
     def __init__(self, variant: Variant, protocol: Protocol) -> None:
         parser = ConfigParser()
-        parser.read_config(protocol.config("train.json"))
+        parser.read_config(protocol.training_files(variant))
         places = {"dataset_dir": str(protocol.dataset_dir), "datalist_file": str(protocol.datalist_file)}
         parser.update({**places, **protocol.settings, **variant.overrides, **_known(_WITHOUT_CACHE, parser)})
         set_determinism(seed=0)

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 from monai.utils import ensure_tuple
 
 from pu_unet_monai import __version__
+from pu_unet_monai.comparison.variants import Variant
 from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.datalist import load_datalist
 from pu_unet_monai.errors import UserError
@@ -51,8 +52,13 @@ class Protocol:
         """
         path = self.bundle / "configs" / name
         if not path.is_file():
-            raise UserError(f"--bundle {self.bundle}: not a bundle that trains and evaluates, there is no {path}.")
+            raise UserError(f"--bundle {self.bundle}: has no configs/{name}, which this comparison needs.")
         return path
+
+    def training_files(self, variant: Variant) -> list[Path]:
+        """Return the configurations that train a variant, but for its overrides."""
+        presets = [self.config(f"presets/{variant.preset}.json")] if variant.preset else []
+        return [self.config("train.json"), *presets]
 
     @cached_property
     def training_config(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ __all__ = ["Variant", "make_variants"]
 
 NETWORK = "network"
 """The key whose values are names of networks, as ``create_network`` takes them."""
+PRESET = "preset"
+"""The key whose values are names of files in the bundle's ``configs/presets``, or ``none``."""
 
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
@@ -28,10 +30,12 @@ class Variant:
     Args:
         name: what the table calls it, such as ``"r2_unet:attention=true"`` or ``"placement=none"``.
         overrides: keys to set in the bundle's configuration.
+        preset: name of a preset of the bundle that is laid over ``train.json`` before. Defaults to None.
     """
 
     name: str
     overrides: Mapping[str, Any]
+    preset: str | None = None
 
     @property
     def folder(self) -> str:
@@ -44,12 +48,13 @@ def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Varian
 
     Args:
         vary: ``KEY=a,b,c`` each. A comma inside brackets or quotes separates nothing. The values of ``network`` are
-            names of networks, with options behind colons: ``network=unet,r2_unet:attention=true:t=3``.
+            names of networks, with options behind colons: ``network=unet,r2_unet:attention=true:t=3``; those of
+            ``preset`` names of the bundle's presets, and ``none``.
         config: the bundle's ``train.json``, whose ``network_def`` says what a network is made with.
 
     Raises:
         UserError: naming all options that are not of this form, networks that do not exist, and keys and combinations
-            that occur twice. Whether keys and options of networks exist is not checked.
+            that occur twice. Whether keys, presets and options of networks exist is not checked.
     """
     problems: list[str] = []
     axes: list[list[Variant]] = []
@@ -62,11 +67,9 @@ def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Varian
         axis = []
         for value in values:
             try:
-                overrides = _network(value, config) if key == NETWORK else {key: parse_value(value)}
+                axis.append(_variant(key, value, config))
             except UserError as error:
                 problems.append(str(error).rstrip("."))
-                continue
-            axis.append(Variant(value if key == NETWORK else f"{key}={value}", overrides))
         axes.append(axis)
     keys = Counter(text.partition("=")[0] for text in vary)
     problems += [
@@ -81,10 +84,18 @@ def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Varian
     return variants
 
 
-def _join(combination: Iterable[Variant]) -> Variant:
-    combination = list(combination)
+def _variant(key: str, value: str, config: Mapping[str, Any]) -> Variant:
+    if key == NETWORK:
+        return Variant(value, _network(value, config))
+    if key == PRESET:
+        return Variant(f"{key}={value}", {}, preset=None if value == "none" else value)
+    return Variant(f"{key}={value}", {key: parse_value(value)})
+
+
+def _join(combination: Sequence[Variant]) -> Variant:
     overrides = {key: value for variant in combination for key, value in variant.overrides.items()}
-    return Variant(", ".join(variant.name for variant in combination), overrides)
+    presets = [variant.preset for variant in combination if variant.preset]
+    return Variant(", ".join(variant.name for variant in combination), overrides, next(iter(presets), None))
 
 
 def _network(text: str, config: Mapping[str, Any]) -> dict[str, Any]:

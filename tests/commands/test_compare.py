@@ -161,9 +161,10 @@ def test_interrupted_and_continued(dataset, tmp_path):
         ("network=unet_plus", (), "there is no network 'unet_plus': did you mean unet_plus_plus"),
         ("network=unet:depth=3", (), "unet:depth=3: network unet has no option depth"),
         ("network=vnet,unet:norm=3", (), "vnet: .*in_channels must divide 16.*; unet:norm=3: "),
-        ("seed=1,2", (), "seed: set by compare itself; see --seeds"),
+        ("preset=none,magic", (), "preset=magic: .* has no configs/presets/magic.json"),
+        ("seed=1,2", (), "seed: compare sets these itself; see --seeds"),
         ("placement=none", ("--set", "placement=all"), "placement: given both with --vary and with --set"),
-        ("placement=none", ("--set", "resume=true"), "resume: set by compare itself"),
+        ("placement=none", ("--set", "resume=true"), "resume: compare sets these itself"),
         ("placement=none", ("--split", "tset"), "tset"),
         ("placement=sideways", (), "placement=sideways: placement must be one of none"),
     ],
@@ -183,7 +184,7 @@ def test_missing_files(dataset, tmp_path, capsys):
     options = arguments(dataset, tmp_path / "out", "placement=none")
     options[options.index(str(BUNDLE))] = str(tmp_path)
     assert main(options) == 2
-    assert "not a bundle that trains and evaluates" in capsys.readouterr().err
+    assert "has no configs/train.json, which this comparison needs" in capsys.readouterr().err
 
 
 def test_seeds_are_numbers(dataset, tmp_path, capsys):

@@ -60,6 +60,13 @@ def test_networks_take_the_options_that_the_bundle_gives_and_that_they_have():
     assert r2_unet.folder == "r2_unet,attention=true,t=3"
 
 
+def test_presets_are_laid_below_the_other_options():
+    plain, original = make_variants(["preset=none,original_recipe", "placement=none"], CONFIG)
+    assert (plain.preset, original.preset) == (None, "original_recipe")
+    assert plain.overrides == original.overrides == {"placement": "none"}
+    assert original.name == "preset=original_recipe, placement=none"
+
+
 @pytest.mark.parametrize(
     ("vary", "message"),
     [
