@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["Case", "count_groups", "files_with_suffix", "raise_if_any", "require_folders"]
+__all__ = ["Case", "count_groups", "files_with_suffix", "listed", "raise_if_any", "require_folders"]
 
 LISTED = 20
 
@@ -81,7 +81,14 @@ def raise_if_any(problems: Sequence[str], what: str, advice: str) -> None:
     """
     if not problems:
         return
-    lines = [f"{len(problems)} {what}:", *(f"  {problem}" for problem in problems[:LISTED])]
-    if len(problems) > LISTED:
-        lines.append(f"  ... and {len(problems) - LISTED} more")
-    raise UserError("\n".join([*lines, advice]))
+    raise UserError("\n".join([f"{len(problems)} {what}:", *listed(problems), advice]))
+
+
+def listed(items: Sequence[str]) -> list[str]:
+    """Return indented lines that name 20 items at most, and how many more there are.
+
+    Args:
+        items: one line each.
+    """
+    lines = [f"  {item}" for item in items[:LISTED]]
+    return lines if len(items) <= LISTED else [*lines, f"  ... and {len(items) - LISTED} more"]

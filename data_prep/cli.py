@@ -12,26 +12,29 @@ from pu_unet_monai.errors import UserError
 __all__ = ["dataset_parser", "new_parser", "run"]
 
 
-def new_parser(module: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser with the one option that every module has, ``--seed``.
+def new_parser(module: str, description: str, seeded: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with the option that nearly every module has, ``--seed``.
 
     Args:
         module: name of the module, as in ``python -m data_prep.<module>``.
         description: one sentence for ``--help``.
+        seeded: whether anything is drawn at random, else there is no ``--seed``.
     """
     parser = argparse.ArgumentParser(prog=f"python -m data_prep.{module}", description=description, allow_abbrev=False)
-    parser.add_argument("--seed", type=_seed, default=42, help="the same seed gives the same result (default 42)")
+    if seeded:
+        parser.add_argument("--seed", type=_seed, default=42, help="the same seed gives the same result (default 42)")
     return parser
 
 
-def dataset_parser(module: str, description: str) -> argparse.ArgumentParser:
+def dataset_parser(module: str, description: str, seeded: bool = True) -> argparse.ArgumentParser:
     """Return the parser of a module that reads one published dataset: ``--source``, ``--output``, ``--seed``.
 
     Args:
         module: name of the module, as in ``python -m data_prep.<module>``.
         description: one sentence for ``--help``.
+        seeded: as for :func:`new_parser`.
     """
-    parser = new_parser(module, description)
+    parser = new_parser(module, description, seeded)
     parser.add_argument("--source", type=Path, required=True, help="folder of the dataset as published; only read")
     parser.add_argument("--output", type=Path, required=True, help="datalist to write, a .json file")
     return parser

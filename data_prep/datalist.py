@@ -73,7 +73,7 @@ def check_output(output: Path) -> None:
         raise UserError(f"--output {output}: exists and is not a datalist; choose another name or remove it")
 
 
-def write(output: Path, root: Path, dataset: Dataset, split: Split, seed: int, how: str, **numbers: int) -> None:
+def write(output: Path, root: Path, dataset: Dataset, split: Split, seed: int | None, how: str, **numbers: int) -> None:
     """Write the datalist under a temporary name in the same folder, then rename it.
 
     Args:
@@ -81,7 +81,7 @@ def write(output: Path, root: Path, dataset: Dataset, split: Split, seed: int, h
         root: dataset folder, to which all paths are relative.
         dataset: what the dataset is.
         split: cases of each split.
-        seed: seed of the split, kept as provenance.
+        seed: seed of the split, kept as provenance; None where nothing was drawn.
         how: how the split was made, in words.
         numbers: further numbers to keep as provenance, such as the number of groups.
     """
@@ -103,7 +103,7 @@ def write(output: Path, root: Path, dataset: Dataset, split: Split, seed: int, h
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split) -> str:
+def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split, official: bool = False) -> str:
     """Return what the user should know at the end: the sizes of the splits and the next command.
 
     Args:
@@ -111,11 +111,12 @@ def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split)
         root: dataset folder.
         dataset: what the dataset is.
         split: cases of each split of the first datalist.
+        official: whether the split is the publisher's, so that no advice on another one is due.
     """
     lines = [f"{name:<11}{len(cases):>6} {dataset.unit}{_kinds(cases)}" for name, cases in split.items()]
     lines += [
         _groups([case for cases in split.values() for case in cases], dataset.unit),
-        _imbalance(split, dataset.unit),
+        "" if official else _imbalance(split, dataset.unit),
     ]
     lines += [f"wrote {output}" for output in outputs]
     lines += [

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep import cli, datalist
-from data_prep.cases import Case, count_groups, require_folders
-from data_prep.duplicates import Thresholds, with_groups
-from data_prep.pairs import check_pairs, pair_by_stem
-from data_prep.splits import Split, holdout_split
+from data_prep.cases import count_groups, require_folders
+from data_prep.duplicates import with_groups
+from data_prep.isic import SAME_SCENE, find_cases, official_split
+from data_prep.pairs import check_pairs
+from data_prep.splits import holdout_split
 
 __all__ = ["main", "prepare"]
 
@@ -30,7 +31,6 @@ DATASET = datalist.Dataset(
     command="python -m data_prep.isic2018",
     bundle="pu_unet_isic2018",
 )
-SAME_SCENE = Thresholds(coarse=0.8, fine=0.66)
 PARTS = {"training": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -52,14 +52,15 @@ def prepare(source: Path, output: Path, seed: int = 42) -> None:
     if missing:
         print(f"no official split ({', '.join(missing)} not found): splitting the training part 80/10/10;")
         print("scores on it cannot be compared with published ones")
-        cases, problems = _find_cases(source, "Training")
+        cases, problems = find_cases(*_folders(source, "Training"))
         check_pairs(cases, problems)
         cases = with_groups(cases, SAME_SCENE)
         split, how, numbers = holdout_split(cases, seed), datalist.HOLDOUT, count_groups(cases)
     else:
-        split, how, numbers = _official_split(source), "official", {}
+        folders = {name: _folders(source, part) for name, part in PARTS.items()}
+        split, how, numbers = official_split(folders), "official", {}
     datalist.write(output, source, DATASET, split, seed, how, **numbers)
-    print(datalist.summary([output], source, DATASET, split))
+    print(datalist.summary([output], source, DATASET, split, official=not missing))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,18 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare(args: argparse.Namespace) -> None:
     prepare(args.source, args.output, args.seed)
-
-
-def _official_split(source: Path) -> Split:
-    found = {name: _find_cases(source, part) for name, part in PARTS.items()}
-    split = {name: cases for name, (cases, _) in found.items()}
-    problems = [problem for _, part_problems in found.values() for problem in part_problems]
-    check_pairs([case for cases in split.values() for case in cases], problems)
-    return split
-
-
-def _find_cases(source: Path, part: str) -> tuple[list[Case], list[str]]:
-    return pair_by_stem(*_folders(source, part), [".jpg"], [".png"], endings=["_segmentation"])
 
 
 def _folders(source: Path, part: str) -> tuple[Path, Path]:

@@ -40,7 +40,7 @@ def make(output: Path, layout: str = "kvasir", number: int = 200, size: int = 96
 
     Args:
         output: folder to make; it must not exist, or be empty.
-        layout: ``kvasir``, ``busi`` or ``isic2018``.
+        layout: ``kvasir``, ``busi``, ``isic2018``, or ``isic2017``, of whose ten images one validates and one tests.
         number: number of images.
         size: side of the square images in pixels.
         seed: the same arguments and seed give the same files.
@@ -91,6 +91,17 @@ def _isic2018(number: int, size: int, seed: int) -> Iterator[Files]:
         }
 
 
+def _isic2017(number: int, size: int, seed: int) -> Iterator[Files]:
+    for index, lesions in enumerate(_lesion_counts(number, seed)):
+        picture, masks = paint(_rng(seed, index), size, SKIN, lesions)
+        name = f"ISIC_{index + 1:07d}"
+        part = {1: "Validation", 2: "Test_v2"}.get(index % 10, "Training")
+        yield {
+            f"ISIC-2017_{part}_Data/{name}.jpg": Image.fromarray(picture),
+            f"ISIC-2017_{part}_Part1_GroundTruth/{name}_segmentation.png": _mask(masks, size),
+        }
+
+
 def _busi(number: int, size: int, seed: int) -> Iterator[Files]:
     counted = {"benign": 0, "malignant": 0, "normal": 0}
     for index, lesions in enumerate(_lesion_counts(number, seed)):
@@ -109,6 +120,7 @@ def _busi(number: int, size: int, seed: int) -> Iterator[Files]:
 
 LAYOUTS: dict[str, Callable[[int, int, int], Iterator[Files]]] = {
     "busi": _busi,
+    "isic2017": _isic2017,
     "isic2018": _isic2018,
     "kvasir": _kvasir,
 }

@@ -130,8 +130,8 @@ def is_image(path: Path) -> bool:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(
-            f"datalist_file {path}: no such file; write it with python -m data_prep.<kvasir, busi, isic2018, brats or "
-            "folder> and give it with --datalist_file FILE."
+            f"datalist_file {path}: no such file; write it with python -m data_prep.<kvasir, busi, isic2017, isic2018, "
+            "brats or folder> and give it with --datalist_file FILE."
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

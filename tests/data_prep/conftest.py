@@ -38,6 +38,13 @@ def isic_source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def isic2017_source(tmp_path: Path) -> Path:
+    """Twelve phantoms in the layout of ISIC 2017: nine to train on, two to validate and one to test."""
+    phantom.make(tmp_path / "isic", "isic2017", number=12, size=32)
+    return tmp_path / "isic"
+
+
+@pytest.fixture
 def entries() -> Callable[[Path], list[dict[str, Any]]]:
     """A function that returns all entries of a datalist, each with its split under ``split``."""
 

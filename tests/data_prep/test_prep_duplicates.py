@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from data_prep.busi import SAME_SCENE as BUSI
 from data_prep.cases import Case, count_groups
 from data_prep.duplicates import with_groups
-from data_prep.isic2018 import SAME_SCENE as ISIC
+from data_prep.isic import SAME_SCENE as ISIC
 from data_prep.kvasir import SAME_SCENE as KVASIR
 from data_prep.phantom_scene import COLON, SKIN, ULTRASOUND, paint
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import busi, isic2018, kvasir, phantom
+from data_prep import busi, isic2017, isic2018, kvasir, phantom
 from pu_unet_monai.images import read_mask
 
-MODULES = {"busi": busi, "isic2018": isic2018, "kvasir": kvasir}
+MODULES = {"busi": busi, "isic2017": isic2017, "isic2018": isic2018, "kvasir": kvasir}
 
 
 def otsu(grey):
