@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of every case and region."""
+"""Precision, recall, F1, specificity and their like, of every case and region."""
 
 from __future__ import annotations
 
@@ -16,18 +16,26 @@ __all__ = ["RegionConfusion"]
 class RegionConfusion(CumulativeIterationMetric):
     """Precision, recall, F1 or another score of the confusion matrix, for each case and region.
 
-    MONAI's ``ConfusionMatrixMetric`` keeps counts instead of scores of a case. Where the truth is empty the score is
-    NaN, as Dice's is; so is precision where the prediction is empty.
+    MONAI's ``ConfusionMatrixMetric`` keeps counts instead of scores of a case. A score without anything to divide by
+    is NaN: precision where the prediction is empty, specificity where all is lesion.
 
     Args:
         metric_name: ``"precision"``, ``"recall"``, ``"f1 score"`` or another name that MONAI's
             ``compute_confusion_matrix_metric`` knows.
+        ignore_empty: whether the score is NaN where the truth is empty, as Dice's is. False is for scores in which the
+            background counts, accuracy and specificity. Defaults to True.
         reduction: how scores are reduced, as in MONAI's metrics. Defaults to ``"mean"``.
     """
 
-    def __init__(self, metric_name: str, reduction: MetricReduction | str = MetricReduction.MEAN) -> None:
+    def __init__(
+        self,
+        metric_name: str,
+        ignore_empty: bool = True,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+    ) -> None:
         super().__init__()
         self.metric_name = metric_name
+        self.ignore_empty = ignore_empty
         self.reduction = reduction
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
@@ -37,6 +45,8 @@ class RegionConfusion(CumulativeIterationMetric):
         masks = ((convert_to_tensor(mask) != 0).to(torch.uint8) for mask in (y_pred, y))
         counts = get_confusion_matrix(*masks)
         scores = compute_confusion_matrix_metric(self.metric_name, counts)
+        if not self.ignore_empty:
+            return scores
         true_positives, _, _, false_negatives = counts.unbind(-1)
         return scores.masked_fill(true_positives + false_negatives == 0, torch.nan)
 

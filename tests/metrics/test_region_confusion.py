@@ -41,6 +41,32 @@ def test_scores_of_every_case(name, dtype):
     assert metric.aggregate().item() == pytest.approx(sum(scored) / len(scored))
 
 
+# accuracy and specificity (Das 2025, section 2.6) of TABLE, and of an image that is all lesion
+WITH_BACKGROUND = {
+    "accuracy": [2 / 5, 1, 3 / 5, 4 / 5, 1, 3 / 5],
+    "specificity": [0, 1, 1, 4 / 5, 1, NAN],
+}
+
+
+@pytest.mark.parametrize("name", WITH_BACKGROUND)
+def test_background_counts_where_there_is_no_lesion(name):
+    all_lesion = torch.tensor([1.0, 1, 1, 0, 0]).reshape(1, 5, 1), torch.ones(1, 5, 1)
+    predictions, truths = ([*masks(which, torch.float32), all_lesion[which]] for which in (0, 1))
+    metric = RegionConfusion(name, ignore_empty=False)
+    expected = WITH_BACKGROUND[name]
+    assert metric(predictions, truths).flatten().tolist() == pytest.approx(expected, nan_ok=True)
+    scored = [value for value in expected if not math.isnan(value)]
+    assert metric.aggregate().item() == pytest.approx(sum(scored) / len(scored))
+    expected = [NAN if not truth.any() else value for truth, value in zip(truths, expected, strict=True)]
+    assert RegionConfusion(name)(predictions, truths).flatten().tolist() == pytest.approx(expected, nan_ok=True)
+
+
+def test_specificity_of_nothing_but_lesion_is_no_score():
+    metric = RegionConfusion("specificity", ignore_empty=False)
+    metric([torch.zeros(1, 4, 4)], [torch.ones(1, 4, 4)])
+    assert math.isnan(metric.aggregate().item())
+
+
 def test_f1_is_dice():
     prediction, truth = (torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(s)) > 0.7 for s in (0, 1))
     truth[1, 2] = False
@@ -71,6 +97,7 @@ def test_truth_is_needed():
 
 def test_handler_passes_its_options_on():
     handler = handlers.RegionConfusion(
-        "recall", reduction="mean_batch", output_transform=from_engine(["pred", "label"])
+        "recall", ignore_empty=False, reduction="mean_batch", output_transform=from_engine(["pred", "label"])
     )
-    assert (handler.metric_fn.metric_name, handler.metric_fn.reduction) == ("recall", "mean_batch")
+    metric = handler.metric_fn
+    assert (metric.metric_name, metric.ignore_empty, metric.reduction) == ("recall", False, "mean_batch")
