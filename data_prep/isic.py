@@ -19,6 +19,8 @@ SAME_SCENE = Thresholds(coarse=0.8, fine=0.66)
 def find_cases(images: Path, masks: Path) -> tuple[list[Case], list[str]]:
     """Pair ``<id>.jpg`` with ``<id>_segmentation.png``; superpixels and tables beside the images are no images.
 
+    The challenge's pages also spell it ``_Segmentation``.
+
     Args:
         images: folder of one part's images.
         masks: folder of its masks.
@@ -26,7 +28,7 @@ def find_cases(images: Path, masks: Path) -> tuple[list[Case], list[str]]:
     Returns:
         As :func:`data_prep.pairs.pair_by_stem`.
     """
-    return pair_by_stem(images, masks, [".jpg"], [".png"], endings=["_segmentation"])
+    return pair_by_stem(images, masks, [".jpg"], [".png"], endings=["_segmentation", "_Segmentation"])
 
 
 def official_split(folders: Mapping[str, tuple[Path, Path]]) -> Split:

@@ -24,7 +24,7 @@ __all__ = ["main", "prepare"]
 DATASET = datalist.Dataset(
     name="ISIC 2017 part 1",
     description="Skin lesions in dermoscopic images, one binary mask per image",
-    licence="CC0 according to the challenge's data page; check it there before use",
+    licence="said to be CC0 on the challenge's data page; check it there before use",
     command="python -m data_prep.isic2017",
     bundle="r2_unet_isic2017",
 )

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import data_prep.busi
+import data_prep.isic2017
 import data_prep.isic2018
 import data_prep.kvasir
 from data_prep import phantom
@@ -22,10 +23,17 @@ PREPARE = {
     "pu_unet_busi": data_prep.busi.main,
     "pu_unet_isic2018": data_prep.isic2018.main,
     "pu_unet_kvasir": data_prep.kvasir.main,
+    "r2_unet_isic2017": data_prep.isic2017.main,
 }
 BUNDLES = sorted(PREPARE)
+PU_BUNDLES = [bundle for bundle in BUNDLES if bundle.startswith("pu_")]
 SMALL = {"image_size": 32, "channels": [8, 16], "batch_size": 4, "max_epochs": 2, "num_workers": 0}
 """Overrides that make a training last a second."""
+
+
+def small(bundle: str) -> dict[str, object]:
+    """``SMALL``, with widths that the bundle's network takes: attention gates halve them."""
+    return SMALL if bundle in PU_BUNDLES else SMALL | {"channels": [16, 32]}
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Dataset:
 
 def prepare(bundle: str, folder: Path, number: int = 30) -> Dataset:
     """Make a phantom dataset in the layout that the bundle's data_prep module reads, and its datalist."""
-    layout = bundle.removeprefix("pu_unet_")
+    layout = bundle.rpartition("_")[2]
     dataset = Dataset(folder / layout, folder / f"{layout}.json")
     phantom.make(dataset.folder, layout=layout, number=number, size=48)
     for path in dataset.folder.rglob("*.*"):

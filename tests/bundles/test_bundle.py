@@ -15,7 +15,7 @@ from monai.transforms import Resize
 from PIL import Image
 
 from pu_unet_monai.networks.nets import PUUNet
-from tests.bundles.conftest import BUNDLES, SMALL, Dataset, run_bundle
+from tests.bundles.conftest import BUNDLES, PU_BUNDLES, SMALL, Dataset, run_bundle, small
 
 
 @pytest.fixture(params=BUNDLES)
@@ -51,7 +51,7 @@ def test_network_matches_metadata(bundle, config, repository):
 def test_all_properties_are_there(bundle, config, kind, repository, datasets, tmp_path):
     folder = repository / "bundles" / bundle
     dataset = datasets(bundle)
-    small = {key: value for key, value in SMALL.items() if kind == "train" or key in ("image_size", "channels")}
+    overrides = {k: v for k, v in small(bundle).items() if kind == "train" or k in ("image_size", "channels")}
     images = dataset.folder / "images" if bundle == "pu_unet_kvasir" else _image_folder(dataset, tmp_path)
     data = dataset.overrides() if kind == "train" else {"dataset_dir": str(images)}
     workflow = ConfigWorkflow(
@@ -62,7 +62,7 @@ def test_all_properties_are_there(bundle, config, kind, repository, datasets, tm
         bundle_root=str(folder),
         output_dir=str(tmp_path),
         ckpt_dir=str(tmp_path / "models"),
-        **small,
+        **overrides,
         **data,
     )
     workflow.initialize()
@@ -86,7 +86,7 @@ def _image_folder(dataset: Dataset, tmp_path: Path) -> Path:
 
 def test_training_evaluating_and_inference(bundle, datasets, tmp_path):
     dataset = datasets(bundle)
-    overrides = overrides_of(dataset, tmp_path)
+    overrides = overrides_of(dataset, tmp_path, **small(bundle))
 
     training = run_bundle(bundle, "training", ["train.json"], overrides, tmp_path)
     assert training.returncode == 0, training.stderr
@@ -114,9 +114,9 @@ def test_training_evaluating_and_inference(bundle, datasets, tmp_path):
     assert Image.open(tmp_path / "gallery.png").width > 500
 
     images = _image_folder(dataset, tmp_path)
-    small = {key: overrides[key] for key in ("image_size", "channels", "ckpt_dir")}
-    small |= {"dataset_dir": str(images), "output_dir": str(tmp_path / "masks")}
-    inference = run_bundle(bundle, "", ["inference.json"], small, tmp_path)
+    of_inference = {key: overrides[key] for key in ("image_size", "channels", "ckpt_dir")}
+    of_inference |= {"dataset_dir": str(images), "output_dir": str(tmp_path / "masks")}
+    inference = run_bundle(bundle, "", ["inference.json"], of_inference, tmp_path)
     assert inference.returncode == 0, inference.stderr
     assert sorted(p.stem for p in (tmp_path / "masks").iterdir()) == test_cases
     for path in images.iterdir():
@@ -134,6 +134,16 @@ def test_training_evaluating_and_inference(bundle, datasets, tmp_path):
         else:
             assert row["dice"] == ""
             assert float(row["false_positive_rate"]) == prediction.any()
+        if bundle == "r2_unet_isic2017":
+            check_pixel_scores(row, prediction, truth)
+
+
+def check_pixel_scores(row: dict[str, str], prediction: np.ndarray, truth: np.ndarray) -> None:
+    """Compare with shares of right pixels: of all, of the lesion and of the background."""
+    right = prediction == truth
+    for name, pixels in {"accuracy": right, "sensitivity": right[truth], "specificity": right[~truth]}.items():
+        assert row[name] == (pytest.approx(f"{pixels.mean():.6f}") if pixels.size else "")
+        assert bool(row[f"{name}_grid"]) == bool(pixels.size)
 
 
 def truth_of(dataset: Dataset, case: str) -> np.ndarray:
@@ -167,6 +177,7 @@ def test_scores_on_the_grid(datasets, tmp_path):
             assert float(row["dice_grid"]) == pytest.approx(overlap.item(), abs=5e-3)
 
 
+@pytest.mark.parametrize("bundle", PU_BUNDLES, indirect=True)
 @pytest.mark.parametrize(("value", "expected"), [(10.0, 10.0), (0, None), (None, None)])
 def test_log_clip_of_0_switches_clipping_off(bundle, repository, value, expected):
     """MONAI's command line drops a None."""
@@ -181,9 +192,9 @@ def test_device_may_be_a_string(bundle, repository, datasets, tmp_path):
     """As MONAI Label and the command line give it."""
     folder = repository / "bundles" / bundle / "configs"
     images = _image_folder(datasets(bundle), tmp_path)
-    small = {"channels": [8, 16], "image_size": 32, "device": "cpu"}
-    training = {**small, **datasets(bundle).overrides(), "output_dir": str(tmp_path)}
-    for name, more in (("train.json", training), ("inference.json", {**small, "dataset_dir": str(images)})):
+    of_both = {"channels": small(bundle)["channels"], "image_size": 32, "device": "cpu"}
+    training = {**of_both, **datasets(bundle).overrides(), "output_dir": str(tmp_path)}
+    for name, more in (("train.json", training), ("inference.json", {**of_both, "dataset_dir": str(images)})):
         parser = ConfigParser()
         parser.read_config(folder / name)
         parser.read_meta(folder / "metadata.json")
@@ -197,7 +208,7 @@ def test_schedule_follows_the_trainer(bundle, repository):
     """MONAI Label sets ``train#trainer#max_epochs`` alone."""
     parser = ConfigParser()
     parser.read_config(repository / "bundles" / bundle / "configs" / "train.json")
-    parser.update({"train#trainer#max_epochs": 7, "channels": [8, 16]})
+    parser.update({"train#trainer#max_epochs": 7, "channels": small(bundle)["channels"]})
     assert parser.get_parsed_content("lr_scheduler").t_total == 7
 
 

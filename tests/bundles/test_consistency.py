@@ -6,15 +6,24 @@ import json
 
 import pytest
 
-from tests.bundles.conftest import BUNDLES
+from tests.bundles.conftest import BUNDLES, PU_BUNDLES
 
 TOP_KEYS = {"image_size", "max_epochs"}
 """What sibling bundles may set differently, besides names and metrics."""
+PU_KEYS = {"placement", "positivity", "log_clip"}
+R2_KEYS = {"t", "separate_recurrent", "attention", "pos_weight"}
+MODEL_KEYS = {"network_def", "loss"} | PU_KEYS | R2_KEYS
+"""What bundles of another network may set differently besides."""
 SHARED = [
-    *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "channels", "placement", "positivity", "log_clip"),
+    *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "channels"),
     *("image_size", "amp", "device", "spatial_size", "network_def", "network"),
 ]
 """What train.json and inference.json define alike."""
+SHARED_OF_NETWORK = {
+    **dict.fromkeys(PU_BUNDLES, PU_KEYS),
+    "r2_unet_isic2017": R2_KEYS - {"pos_weight"},
+}
+"""The options of the network that they define alike."""
 
 
 def read(repository, bundle: str, name: str) -> dict:
@@ -25,6 +34,14 @@ def read(repository, bundle: str, name: str) -> dict:
 @pytest.mark.parametrize("key", SHARED)
 def test_training_and_inference_agree(repository, bundle, key):
     assert read(repository, bundle, "train.json")[key] == read(repository, bundle, "inference.json")[key]
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_training_and_inference_agree_on_the_network(repository, bundle):
+    training, inference = read(repository, bundle, "train.json"), read(repository, bundle, "inference.json")
+    for key in SHARED_OF_NETWORK[bundle]:
+        assert training[key] == inference[key]
+        assert f"@{key}" in json.dumps(training["network_def"])
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
@@ -43,7 +60,8 @@ def test_inference_sees_images_as_the_validation_did(repository, bundle):
 def test_siblings_differ_only_at_the_top_and_in_metrics(repository, bundle, name):
     configs = []
     for config in (read(repository, "pu_unet_kvasir", name), read(repository, bundle, name)):
-        for key in TOP_KEYS & config.keys():
+        others = TOP_KEYS if bundle in PU_BUNDLES else TOP_KEYS | MODEL_KEYS
+        for key in others & config.keys():
             del config[key]
         if name == "train.json":
             del config["validate"]["additional_metrics"]
@@ -57,16 +75,43 @@ def test_siblings_have_the_same_file(repository, name):
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize("bundle", PU_BUNDLES)
+def test_network_and_loss_of_the_design(repository, bundle):
+    config = read(repository, bundle, "train.json")
+    assert config["network_def"]["_target_"] == "pu_unet_monai.networks.nets.PUUNet"
+    assert config["placement"] == "low_resolution"
+    assert config["loss"] == {"_target_": "pu_unet_monai.losses.BCEFocalTverskyLoss"}
+
+
+def test_network_and_loss_of_the_report(repository):
+    config = read(repository, "r2_unet_isic2017", "train.json")
+    assert config["network_def"]["_target_"] == "pu_unet_monai.networks.nets.R2UNet"
+    assert (config["t"], config["separate_recurrent"], config["attention"]) == (2, False, True)
+    assert config["loss"] == {"_target_": "pu_unet_monai.losses.DiceWeightedBCELoss", "pos_weight": "@pos_weight"}
+
+
+@pytest.mark.parametrize("grid", ["", "_grid"])
+def test_metrics_of_the_report(repository, grid):
+    """Section 2.6: accuracy, sensitivity, specificity, Dice and Jaccard, of every image."""
+    validation = read(repository, "r2_unet_isic2017", "train.json")["validate"]
+    metrics = validation["key_metric"] | validation["additional_metrics"]
+    pair = f"$monai.handlers.from_engine(['pred{grid}', 'label{grid}'])"
+    for name in ("accuracy", "sensitivity", "specificity"):
+        metric = metrics[f"{name}{grid}"]
+        assert metric["metric_name"] == name
+        assert metric.get("ignore_empty", True) == (name == "sensitivity")  # the background has scores without a lesion
+    for name in ("dice", "iou", "accuracy", "sensitivity", "specificity"):
+        assert metrics[f"{name}{grid}"]["output_transform"] == pair
+
+
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_recipe_of_the_design(repository, bundle):
     config = read(repository, bundle, "train.json")
-    busi = bundle == "pu_unet_busi"
     assert config["channels"] == [32, 64, 128, 256, 512]
-    assert config["placement"] == "low_resolution"
-    assert (config["image_size"], config["max_epochs"]) == ((256, 150) if busi else (352, 200))
+    size_and_epochs = {"pu_unet_busi": (256, 150), "r2_unet_isic2017": (256, 200)}
+    assert (config["image_size"], config["max_epochs"]) == size_and_epochs.get(bundle, (352, 200))
     assert (config["batch_size"], config["learning_rate"], config["seed"]) == (8, 3e-4, 42)
     assert config["training"] == "%run"
-    assert config["loss"] == {"_target_": "pu_unet_monai.losses.BCEFocalTverskyLoss"}
     assert config["optimizer"]["_target_"] == "torch.optim.AdamW"
     assert config["optimizer"]["weight_decay"] == 1e-4
     schedule = config["lr_scheduler"]

@@ -49,6 +49,14 @@ def test_other_numbers_than_published_are_said(isic2017_source, tmp_path, monkey
     assert "notice" not in capsys.readouterr().out
 
 
+def test_masks_may_be_spelt_as_on_the_pages_of_the_challenge(isic2017_source, tmp_path, entries):
+    _, masks = folders(isic2017_source, "training")
+    for path in masks.iterdir():
+        path.rename(path.with_name(path.name.replace("_segmentation", "_Segmentation")))
+    isic2017.prepare(isic2017_source, tmp_path / "i.json")
+    assert sum(entry["label"].endswith("_Segmentation.png") for entry in entries(tmp_path / "i.json")) == 9
+
+
 def test_superpixels_tables_and_licences_are_no_images(isic2017_source, tmp_path, entries):
     images, masks = folders(isic2017_source, "training")
     (images / "ISIC_0000001_superpixels.png").write_bytes(b"")
@@ -94,7 +102,10 @@ def test_missing_and_extra_files_of_all_parts_are_named(isic2017_source, tmp_pat
     shutil.copy(masks / "ISIC_0000004_segmentation.png", test_masks / "ISIC_0000777_segmentation.png")
     message = fails(isic2017.main, "--source", isic2017_source, "--output", tmp_path / "i.json", folder=tmp_path)
     assert message.startswith("error: 2 bad file(s):")
-    assert f"{images / 'ISIC_0000001.jpg'}: no mask ISIC_0000001_segmentation in {masks}" in message
+    assert (
+        f"{images / 'ISIC_0000001.jpg'}: no mask ISIC_0000001_segmentation or ISIC_0000001_Segmentation in {masks}"
+        in message
+    )
     assert f"{test_masks / 'ISIC_0000777_segmentation.png'}: no image for this mask in {test_images}" in message
 
 

@@ -55,4 +55,7 @@ def test_a_mask_is_missing(isic_source, tmp_path, fails):
     images, masks = folders(isic_source, "Training")
     (masks / "ISIC_0000003_segmentation.png").unlink()
     message = fails(isic2018.main, "--source", isic_source, "--output", tmp_path / "i.json", folder=tmp_path)
-    assert f"{images / 'ISIC_0000003.jpg'}: no mask ISIC_0000003_segmentation in {masks}" in message
+    assert (
+        f"{images / 'ISIC_0000003.jpg'}: no mask ISIC_0000003_segmentation or ISIC_0000003_Segmentation in {masks}"
+        in message
+    )
