@@ -17,18 +17,19 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from PIL import Image
 
 from data_prep import phantom, volume_phantom
 from pu_unet_monai.__main__ import main
-from pu_unet_monai.networks.nets import PUUNet
 
 pytestmark = pytest.mark.monailabel
 
 REPOSITORY = Path(__file__).parents[2]
-BUNDLES = ("pu_unet_brats", "pu_unet_busi", "pu_unet_isic2018", "pu_unet_kvasir")
+BUNDLES = ("pu_unet_brats", "pu_unet_busi", "pu_unet_isic2018", "pu_unet_kvasir", "r2_unet_isic2017")
 SMALL = {"channels": [8, 16], "image_size": 48, "roi_size": [32, 32, 32], "num_workers": 0, "amp": False}
 """What keeps a training short, where a bundle has the key."""
+WIDTHS = {"r2_unet_isic2017": {"channels": [16, 32]}}  # attention gates halve them
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,15 @@ def make_bundle(folder: Path) -> None:
     for name in ("inference", "train"):
         path = folder / "configs" / f"{name}.json"
         config = json.loads(path.read_text())
-        path.write_text(json.dumps(config | {key: value for key, value in SMALL.items() if key in config}))
-    volumes = folder.name == "pu_unet_brats"
+        overrides = SMALL | WIDTHS.get(folder.name, {})
+        path.write_text(json.dumps(config | {key: value for key, value in overrides.items() if key in config}))
+    parser = ConfigParser()
+    parser.read_config(folder / "configs" / "inference.json")
     torch.manual_seed(1)
-    network = PUUNet(3 if volumes else 2, 4 if volumes else 3, 3 if volumes else 1, channels=(8, 16))
+    network = parser.get_parsed_content("network_def")
     with torch.no_grad():
         network.head.weight.mul_(3)
-        network.head.bias.copy_(torch.tensor([-0.3, 0.3, -0.6]) if volumes else torch.zeros(1))
+        network.head.bias.copy_(torch.tensor([-0.3, 0.3, -0.6] if len(network.head.bias) == 3 else [0.0]))
     (folder / "models").mkdir(exist_ok=True)
     torch.save(network.state_dict(), folder / "models" / "model.pt")
 
@@ -171,7 +174,7 @@ def test_info_offers_every_bundle(server):
     assert sorted(info["models"]) == sorted(info["trainers"]) == sorted(BUNDLES)
     assert info["models"]["pu_unet_brats"]["labels"] == {"non-enhancing core": 1, "edema": 2, "enhancing tumour": 3}
     assert info["models"]["pu_unet_kvasir"]["labels"] == {"polyp": 1}
-    assert [info["models"][name]["dimension"] for name in BUNDLES] == [3, 2, 2, 2]
+    assert [info["models"][name]["dimension"] for name in BUNDLES] == [3, 2, 2, 2, 2]
 
 
 def test_pages_of_strangers_are_refused(server):
