@@ -59,7 +59,7 @@ class Examples:
                 self.found.append(_example(name, item[CommonKeys.IMAGE], result))
 
 
-class ExamplesWriter:
+class ExamplesWriter(Examples):
     """Ignite handler that writes small copies of some cases after an evaluation, for pictures of several networks.
 
     The file is NumPy's compressed archive: ``cases`` (their names), and for each number ``image_0`` (height, width, 3),
@@ -72,20 +72,20 @@ class ExamplesWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], cases: Sequence[str]) -> None:
+        super().__init__(cases)
         self.path = Path(path)
-        self._kept = Examples(cases)
 
     def attach(self, engine: Evaluator) -> None:
         """Register on an evaluator, as :class:`Examples`."""
-        self._kept.attach(engine)
+        super().attach(engine)
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def write(self, engine: Evaluator) -> None:
         """Write the file."""
         if engine.state.rank != 0:
             return
-        arrays: dict[str, Any] = {"cases": np.array([example.title for example in self._kept.found], np.str_)}
-        for number, example in enumerate(self._kept.found):
+        arrays: dict[str, Any] = {"cases": np.array([example.title for example in self.found], np.str_)}
+        for number, example in enumerate(self.found):
             arrays[f"image_{number}"] = example.image
             arrays[f"truth_{number}"] = example.truth
             arrays[f"prediction_{number}"] = example.prediction

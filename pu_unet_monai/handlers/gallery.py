@@ -16,7 +16,7 @@ from pu_unet_monai.handlers.examples import Examples
 __all__ = ["Gallery"]
 
 
-class Gallery:
+class Gallery(Examples):
     """Ignite handler that draws image, truth and prediction of some cases after an evaluation.
 
     Of a volume it draws the axial slice with most truth, or with most prediction where there is no truth, on the first
@@ -32,25 +32,25 @@ class Gallery:
     """
 
     def __init__(self, path: str | os.PathLike[str], count: int = 6) -> None:
+        super().__init__()
         self.path = Path(path)
         self.count = count
-        self._kept = Examples()
 
     def attach(self, engine: Evaluator) -> None:
         """Register on an evaluator whose images and labels have their native size, or one common size."""
-        self._kept.attach(engine)
+        super().attach(engine)
         engine.add_event_handler(Events.COMPLETED, self.draw)
 
     def draw(self, engine: Evaluator) -> None:
         """Draw the picture."""
-        if engine.state.rank != 0 or not self._kept.found:
+        if engine.state.rank != 0 or not self.found:
             return
         key = engine.state.key_metric_name
-        scores = engine.state.metric_details[key].nanmean(dim=1).cpu().numpy()[: len(self._kept.found)]
-        areas = [example.prediction.mean() for example in self._kept.found]
+        scores = engine.state.metric_details[key].nanmean(dim=1).cpu().numpy()[: len(self.found)]
+        areas = [example.prediction.mean() for example in self.found]
         ranked = np.lexsort((areas, scores))  # NaN, of images without a lesion, comes last
         chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, self.count).round().astype(int))]
-        examples = [_with_score(self._kept.found[i], key, float(scores[i])) for i in chosen]
+        examples = [_with_score(self.found[i], key, float(scores[i])) for i in chosen]
         draw_gallery(examples, self.path, f"{len(chosen)} of {len(ranked)} cases, worst to best by {key}")
 
 

@@ -20,6 +20,7 @@ from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation import pictures
 from pu_unet_monai.evaluation.grey import grey_levels
 from pu_unet_monai.handlers import (
+    ExamplesWriter,
     Gallery,
     HausdorffDistance95,
     ImageLevelFalsePositiveRate,
@@ -163,6 +164,17 @@ def test_gallery_goes_from_worst_to_best_and_then_to_no_lesion(tmp_path, monkeyp
 def test_gallery_is_drawn(tmp_path):
     evaluate(CASES, [Gallery(tmp_path / "gallery.png", count=2)])
     assert np.asarray(Image.open(tmp_path / "gallery.png")).std() > 10
+
+
+def test_examples_are_written_for_the_cases_asked_for(tmp_path):
+    evaluate(CASES, [ExamplesWriter(tmp_path / "examples.npz", ["a", "c", "elsewhere"])])
+    with np.load(tmp_path / "examples.npz") as arrays:
+        assert arrays["cases"].tolist() == ["c", "a"]
+        assert arrays["truth_0"].tolist() == [[True, False], [False, False]]
+        assert arrays["prediction_0"].tolist() == [[True, False], [True, False]]
+        assert arrays["prediction_1"].tolist() == arrays["truth_1"].tolist() == [[False, False], [False, True]]
+        assert arrays["image_0"].shape == (2, 2, 3)
+        assert "image_2" not in arrays
 
 
 def test_overlay_marks_the_outline_and_tints_the_inside():
