@@ -113,6 +113,11 @@ def test_wrong_declarations_fail(case: NetworkCase, name: str, declared: dict[st
         getattr(NetworkTester(), name)(wrong)
 
 
+def test_wrong_number_of_training_outputs_fails() -> None:
+    with pytest.raises(AssertionError):
+        NetworkTester().test_backward(replace(MULTIPLE, training_outputs=2))
+
+
 @pytest.mark.parametrize("ability", [False, "", None])
 def test_an_ability_is_true_or_a_reason(ability: object) -> None:
     with pytest.raises(ValueError, match="script must be True or a reason"):
