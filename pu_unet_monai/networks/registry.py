@@ -26,7 +26,7 @@ from pu_unet_monai.networks.monai_networks import (
     UNetPlusPlusNetwork,
     freeze,
 )
-from pu_unet_monai.networks.nets import PaddedUNet, PUUNet, R2UNet
+from pu_unet_monai.networks.nets import OriginalUNet, PaddedUNet, PUUNet, R2UNet, SegNet, TransUNet, UNet3D
 
 __all__ = ["create_network", "list_networks", "network_options"]
 
@@ -54,8 +54,9 @@ def create_network(
         in_channels: number of input channels. Defaults to 3.
         out_channels: number of output channels. Defaults to 1.
         pad_to_multiple: whether a network of MONAI pads inputs whose size does not fit, by replication, and crops its
-            output back; otherwise they are an error. The networks written here always pad. ``unetr`` takes a single
-            size, whatever is asked for. Defaults to False.
+            output back; otherwise they are an error. Of the networks written here, ``original_unet`` then mirrors its
+            input at the edges to keep the size, all others always pad. ``unetr`` takes a single size, whatever is
+            asked for. Defaults to False.
         options: options of that network, see :func:`network_options`; others keep their defaults.
 
     Raises:
@@ -150,6 +151,19 @@ def _ru_unet(
         norm=norm,
         use_checkpoint=use_checkpoint,
     )
+
+
+def _original_unet(
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    pad_to_multiple: bool,
+    channels: Sequence[int] = (64, 128, 256, 512, 1024),
+    same_size: bool = False,
+    dropout: float = 0.5,
+) -> nn.Module:
+    """With ``pad_to_multiple`` it keeps the size, by mirroring as its authors do."""
+    return OriginalUNet(spatial_dims, in_channels, out_channels, channels, same_size or pad_to_multiple, dropout)
 
 
 def _is_instance(norm: str | tuple) -> bool:
@@ -426,7 +440,11 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "residual_unet": _residual_unet,
     "r2_unet": R2UNet,
     "ru_unet": _ru_unet,
+    "original_unet": _original_unet,
     "unet": _unet,
+    "unet3d": UNet3D,
+    "segnet": SegNet,
+    "transunet": TransUNet,
     "attention_unet": _attention_unet,
     "unet_plus_plus": _unet_plus_plus,
     "vnet": _vnet,

@@ -19,7 +19,7 @@ from torch import nn
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks import create_network, list_networks, network_options
-from pu_unet_monai.networks.nets import PaddedUNet, PUUNet, R2UNet
+from pu_unet_monai.networks.nets import OriginalUNet, PaddedUNet, PUUNet, R2UNet, SegNet, TransUNet, UNet3D
 
 OF_MONAI = ("unet", "attention_unet", "unet_plus_plus", "vnet", "unetr", "swin_unetr", "segresnet", "dynunet")
 TINY: dict[str, dict[str, Any]] = {
@@ -27,7 +27,20 @@ TINY: dict[str, dict[str, Any]] = {
     "residual_unet": {"channels": (8, 16)},
     "r2_unet": {"channels": (8, 16)},
     "ru_unet": {"channels": (8, 16)},
+    "original_unet": {"channels": (4, 8)},
     "unet": {"channels": (4, 8, 16)},
+    "unet3d": {"channels": (4, 8, 16)},
+    "segnet": {"channels": (4, 8)},
+    "transunet": {
+        "channels": (4, 4, 8, 8, 16),
+        "blocks": (1, 1, 1),
+        "hidden_size": 12,
+        "num_layers": 1,
+        "num_heads": 3,
+        "mlp_dim": 16,
+        "image_size": 32,
+        "norm": ("GROUP", {"num_groups": 2}),
+    },
     "attention_unet": {"channels": (4, 8, 16)},
     "unet_plus_plus": {"channels": (4, 4, 8, 8, 16)},
     "vnet": {},
@@ -65,11 +78,22 @@ def test_every_network_keeps_the_size(name: str, spatial_dims: int) -> None:
         assert network(torch.zeros(1, 2, *size)).shape == (1, 3, *size)
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if "channels" in TINY[name]])
+OWN_WIDTHS = ("original_unet", "segnet", "transunet")  # those of their papers
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if "channels" in TINY[name] and name not in OWN_WIDTHS])
 def test_widths_by_default(name: str) -> None:
-    """All networks that have a width for each resolution begin with the same ones."""
+    """All other networks that have a width for each resolution begin with the same ones."""
     expected = create_network(name, channels=(32, 64, 128, 256, 512))
     assert size_of(create_network(name)) == size_of(expected)
+
+
+@torch.no_grad()
+def test_original_unet_keeps_the_size_on_request() -> None:
+    x = image(1, 2, 24, 30)
+    assert create("original_unet").eval()(x).shape == (1, 1, 8, 14)
+    for options in ({"pad_to_multiple": True}, {"same_size": True}):
+        assert create("original_unet", **options).eval()(x).shape == (1, 1, 24, 30)
 
 
 def test_options_are_those_of_the_network() -> None:
@@ -88,6 +112,10 @@ OWN = [
     ("residual_unet", {"norm": "BATCH"}, PUUNet, {"placement": "none"}),
     ("r2_unet", {"separate_recurrent": True, "t": 1}, R2UNet, {}),
     ("ru_unet", {"attention": True, "norm": "BATCH"}, R2UNet, {"residual": False}),
+    ("original_unet", {"dropout": 0.1}, OriginalUNet, {"same_size": True}),
+    ("unet3d", {"channels": (4, 8, 16)}, UNet3D, {}),
+    ("segnet", {"act": "PRELU"}, SegNet, {}),
+    ("transunet", TINY["transunet"], TransUNet, {}),
     ("padded_unet", {"bottleneck_convs": 1}, PaddedUNet, {}),
 ]
 
@@ -95,14 +123,16 @@ OWN = [
 @pytest.mark.parametrize(("name", "options", "network", "fixed"), OWN, ids=[row[0] for row in OWN])
 @torch.no_grad()
 def test_own_networks(name: str, options: dict[str, Any], network: type[nn.Module], fixed: dict[str, Any]) -> None:
-    found = create_network(name, 3, 4, 2, pad_to_multiple=True, channels=(8, 16), **options).eval()
-    expected = network(spatial_dims=3, in_channels=4, out_channels=2, channels=(8, 16), **options, **fixed).eval()
+    options = {"channels": (8, 16)} | options
+    found = create_network(name, 3, 4, 2, pad_to_multiple=True, **options).eval()
+    expected = network(spatial_dims=3, in_channels=4, out_channels=2, **options, **fixed).eval()
     expected.load_state_dict(found.state_dict())
     x = image(1, 4, 5, 6, 7)
     torch.testing.assert_close(found(x), expected(x), rtol=0, atol=0)
     # what is not said is as in the class
-    default = network(spatial_dims=2, in_channels=3, out_channels=1, **fixed)
-    assert str(create_network(name)) == str(default)
+    with torch.device("meta"):
+        default = network(spatial_dims=2, in_channels=3, out_channels=1, **fixed)
+        assert str(create_network(name, pad_to_multiple=True)) == str(default)
 
 
 TRANSLATIONS = [
