@@ -78,7 +78,7 @@ def create_network(
         options["pad_to_multiple"] = pad_to_multiple
     try:
         return builder(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
-    except (ValueError, AssertionError) as error:
+    except (AssertionError, IndexError, TypeError, ValueError) as error:  # as MONAI and PyTorch refuse options
         raise UserError(f"network {name}: {' '.join(str(error).split())}") from error
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.networks.nets import (
     UNETR,
     AttentionUnet,
@@ -385,12 +386,35 @@ def test_vnet_takes_divisors_of_16(in_channels: int) -> None:
         ("unetr", {"img_size": (32, 32, 32)}, "unetr: .*length 2"),
         ("unetr", {"num_heads": 5}, "unetr: hidden_size should be divisible by num_heads"),
         ("pu_unet", {"placement": "low"}, "pu_unet: placement must be one of none"),
+        # what MONAI and PyTorch say of it
+        ("unet", {"norm": "FOO"}, "unet: Unsupported option 'FOO'"),
+        ("unet", {"norm": ("BATCH", {"foo": 1})}, "unet: .* unexpected keyword argument 'foo'"),
+        ("swin_unetr", {"num_heads": (3, 6)}, "swin_unetr: tuple index out of range"),
+        ("segnet", {"channels": 8}, "segnet: "),
     ],
 )  # fmt: skip
 def test_wrong_use(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as raised:
         create_network(name, **({"in_channels": 2} | TINY.get(name, {}) | options))
     assert "\n" not in str(raised.value)
+
+
+def test_in_a_configuration() -> None:
+    parser = ConfigParser(
+        {
+            "channels": [8, 16],
+            "network_def": {
+                "_target_": "pu_unet_monai.networks.create_network",
+                "name": "unet",
+                "spatial_dims": 3,
+                "pad_to_multiple": True,
+                "channels": "@channels",
+                "norm": ["GROUP", {"num_groups": 4}],
+            },
+        }
+    )
+    network = parser.get_parsed_content("network_def")
+    assert network(image(1, 3, 5, 6, 7)).shape == (1, 1, 5, 6, 7)
 
 
 def test_options_of_an_unknown_network() -> None:
