@@ -20,6 +20,8 @@ NETWORK = "network"
 PRESET = "preset"
 """The key whose values are names of files in the bundle's ``configs/presets``, or ``none``."""
 
+_SIZES = ("image_size", "img_size")
+"""Options of networks that have to know the size of their input."""
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 
@@ -107,10 +109,17 @@ def _network(text: str, config: Mapping[str, Any]) -> dict[str, Any]:
         if not equals:
             raise UserError(f"--vary network={text}: expected name:option=value, such as r2_unet:attention=true.")
         options[option] = parse_value(value)
-    shared = {key: value for key, value in config["network_def"].items() if key in network_options(name)}
+    known = network_options(name)
+    shared = {key: value for key, value in config["network_def"].items() if key in known}
+    shared |= {key: _size(config) for key in _SIZES if key in known}
     definition = {"_target_": "pu_unet_monai.networks.create_network", "name": name, "pad_to_multiple": True}
     sizes = {key: config["network_def"][key] for key in ("spatial_dims", "in_channels", "out_channels")}
     return {"network_def": definition | sizes | shared | options}
+
+
+def _size(config: Mapping[str, Any]) -> str:
+    """Return a reference to the bundle's key for the size of the network's input."""
+    return "@image_size" if "image_size" in config else "@roi_size"
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -57,6 +57,8 @@ def test_networks_take_the_options_that_the_bundle_gives_and_that_they_have():
         "t": 3,
     }
     assert segresnet.overrides["network_def"] == shared | {"name": "segresnet", "blocks_down": [1, 2]}
+    (unetr,) = make_variants(["network=unetr"], CONFIG | {"roi_size": [32, 32, 32]})
+    assert unetr.overrides["network_def"] == shared | {"name": "unetr", "img_size": "@roi_size"}
     assert r2_unet.folder == "r2_unet,attention=true,t=3"
 
 
