@@ -115,9 +115,9 @@ def _markdown(results: Mapping[str, Any]) -> str:
         [
             name,
             f"{row['parameters']:,}",
-            f"{row['macs'] / 1e9:.2f}",
-            f"{1e3 * row['step_seconds']:.0f}",
-            "-" if row["step_bytes"] is None else f"{row['step_bytes'] / 1e6:.0f}",
+            _figure(row["macs"] / 1e9),
+            _figure(1e3 * row["step_seconds"]),
+            "-" if row["step_bytes"] is None else _figure(row["step_bytes"] / 1e6),
             _minutes(row["training_seconds"]),
             *(_score(row["scores"].get(metric)) for metric in metrics),
             *("" if number == 0 else _difference(row["scores"].get(metric)) for metric in headline),
@@ -142,6 +142,10 @@ def _markdown(results: Mapping[str, Any]) -> str:
         results["notice"],
     ]
     return "\n".join(lines)
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _minutes(seconds: Mapping[Any, float]) -> str:

@@ -42,7 +42,8 @@ class Variant:
     @property
     def folder(self) -> str:
         """The name as that of a folder."""
-        return re.sub(r"[^\w.=,+-]+", "_", self.name.replace(":", ",")).strip("_")
+        name = re.sub(r"[\[\](){}\"' ]", "", self.name.replace(":", ","))
+        return re.sub(r"[^\w.=,+-]+", "_", name)
 
 
 def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Variant]:

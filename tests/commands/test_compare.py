@@ -15,6 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+import data_prep.brats
+from data_prep import volume_phantom
 from pu_unet_monai.__main__ import main
 from pu_unet_monai.networks import create_network
 from tests.bundles.conftest import REPOSITORY, Dataset, prepare, run_bundle
@@ -117,6 +119,40 @@ def test_other_settings_do_not_mix(finished, dataset, capsys):
     said = capsys.readouterr().err
     assert "was made with max_epochs 1 instead of 2; choose another --output" in said
     assert said.count("\n") == 1
+
+
+def test_weights_predict_with_the_network_of_the_cell(finished, dataset, tmp_path):
+    folder = finished / DEEP.replace(":", ",") / "seed_0"
+    definition = json.loads((folder / "config.json").read_text())["network_def"]
+    settings = [f"network_def={json.dumps(definition)}", f"ckpt_dir={folder / 'models'}", *SETTINGS[1:3]]
+    options = ["predict", "--bundle", str(BUNDLE), "--input", str(dataset.folder / "images"), "--output", str(tmp_path)]
+    assert main([*options, *(text for setting in settings for text in ("--set", setting))]) == 0
+    assert len(list(tmp_path.glob("*_overlay.png"))) == 40
+
+
+def test_original_network_by_the_original_recipe(dataset, tmp_path):
+    network = "original_unet:channels=[4,8,8]"
+    command = arguments(dataset, tmp_path, f"network={network}", "--vary", "preset=original_recipe")
+    assert main(command) == 0
+    results = json.loads((tmp_path / "compare.json").read_text())
+    assert list(results["variants"]) == [f"{network}, preset=original_recipe"]
+    folder = tmp_path / "original_unet,channels=4,8,8,preset=original_recipe" / "seed_0"
+    assert read(folder / "epochs.csv")[0]["learning_rate"] == "0.001"
+    assert "presets/original_recipe.json" in (folder / "training.log").read_text()
+
+
+def test_volumes(tmp_path):
+    heads = Dataset(tmp_path / "heads", tmp_path / "heads.json")
+    volume_phantom.make(heads.folder, number=4, shape=(32, 36, 28))
+    assert data_prep.brats.main(["--source", str(heads.folder), "--output", str(heads.datalist)]) == 0
+    settings = ("max_epochs=1", "channels=[8,8,16]", "roi_size=[16,16,16]", "finetune_epochs=0", "num_workers=0")
+    command = arguments(heads, tmp_path / "out", "network=dynunet:deep_supervision=true", settings=settings)
+    command[command.index(str(BUNDLE))] = str(REPOSITORY / "bundles" / "pu_unet_brats")
+    assert main(command) == 0
+    (found,) = json.loads((tmp_path / "out" / "compare.json").read_text())["variants"].values()
+    assert found["input_size"] == [1, 4, 16, 16, 16]
+    assert {"dice_TC", "dice_WT", "dice_ET"} <= found["scores"].keys()
+    assert (tmp_path / "out" / "compare.png").is_file()
 
 
 def test_a_training_that_fails_does_not_stop_the_others(dataset, tmp_path, capsys):

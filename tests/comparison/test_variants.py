@@ -25,7 +25,7 @@ def test_all_combinations_the_last_changing_fastest():
         for clip in (10.0, None)
     ]
     assert variants[1].name == "placement=none, log_clip=None, channels=[8,16]"
-    assert variants[1].folder == "placement=none,_log_clip=None,_channels=_8,16"
+    assert variants[1].folder == "placement=none,log_clip=None,channels=8,16"
 
 
 def test_commas_in_brackets_and_quotes_separate_nothing():
