@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pu_unet_monai.comparison.cell import Cell
 from pu_unet_monai.comparison.cost import load_or_measure_costs
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if problems := [problem for cell in cells if (problem := cell.problem())]:
         raise UserError(f"{problems[0]}; choose another --output (of {len(problems)} trainings).")
     costs = load_or_measure_costs(variants, protocol)
+    _announce([cell for cell in cells if not cell.is_done], costs)
     try:
         failures = _run_each(cells)
     except KeyboardInterrupt:
@@ -87,6 +89,13 @@ def run(args: argparse.Namespace) -> int:
         f"{len(done)} of {len(cells)} trainings done: {args.output}: compare.md, compare.json, compare.png, scores.csv"
     )
     return 1 if failures else 0
+
+
+def _announce(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say how long it will take, but for loading, validation and evaluation."""
+    seconds = sum(costs[cell.variant.name]["steps"] * costs[cell.variant.name]["step_seconds"] for cell in cells)
+    if cells:
+        print(f"{len(cells)} trainings to do, whose steps take about {seconds / 60:.3g} minutes", flush=True)
 
 
 def _run_each(cells: Sequence[Cell]) -> dict[str, str]:

@@ -34,7 +34,7 @@ def load_or_measure_costs(variants: Sequence[Variant], protocol: Protocol) -> di
         protocol: what they share.
 
     Returns:
-        By variant: ``parameters``, ``input_size`` of a step, ``macs`` of one item, ``step_bytes`` (None where fake
+        By variant: ``parameters``, ``steps`` of its training, ``input_size`` of a step, ``macs`` of one item, ``step_bytes`` (None where fake
         tensors cannot go through the network) and ``step_seconds``.
 
     Raises:
@@ -83,7 +83,9 @@ class _TrainingStep:
         set_determinism(seed=0)
         self.device = torch.device(parser.get_parsed_content("device"))
         self.amp = bool(parser.get_parsed_content("amp"))
-        batch = next(iter(parser.get_parsed_content("train#dataloader")))
+        loader = parser.get_parsed_content("train#dataloader")
+        self.steps = len(loader) * int(parser.get_parsed_content("max_epochs"))
+        batch = next(iter(loader))
         self.image, self.label = (batch[key].to(self.device) for key in (CommonKeys.IMAGE, CommonKeys.LABEL))
         self.network = parser.get_parsed_content("network").train()
         self.inferer = parser.get_parsed_content("train#inferer")
@@ -103,6 +105,7 @@ class _TrainingStep:
         size = tuple(self.image.shape)
         return {
             "parameters": count_parameters(self.network),
+            "steps": self.steps,
             "input_size": size,
             "macs": count_macs(self.network, (1, *size[1:])),
             "step_bytes": self._count_bytes(size),
