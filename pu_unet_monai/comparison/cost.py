@@ -34,8 +34,8 @@ def load_or_measure_costs(variants: Sequence[Variant], protocol: Protocol) -> di
         protocol: what they share.
 
     Returns:
-        By variant: ``parameters``, ``steps`` of its training, ``input_size`` of a step, ``macs`` of one item, ``step_bytes`` (None where fake
-        tensors cannot go through the network) and ``step_seconds``.
+        By variant: ``parameters``, ``steps`` of its training, ``input_size`` of a step, ``macs`` of one item,
+        ``step_bytes`` (None where fake tensors cannot go through the network) and ``step_seconds``.
 
     Raises:
         UserError: naming all variants that cannot be built or trained.

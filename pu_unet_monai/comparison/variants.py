@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections import Counter
@@ -22,6 +23,8 @@ PRESET = "preset"
 
 _SIZES = ("image_size", "img_size")
 """Options of networks that have to know the size of their input."""
+_LONGEST = 100
+"""Characters of a folder's name, of which systems take 255 and whole paths on some no more than 260."""
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 
@@ -43,7 +46,10 @@ class Variant:
     def folder(self) -> str:
         """The name as that of a folder."""
         name = re.sub(r"[\[\](){}\"' ]", "", self.name.replace(":", ","))
-        return re.sub(r"[^\w.=,+-]+", "_", name)
+        name = re.sub(r"[^\w.=,+-]+", "_", name)
+        if len(name) <= _LONGEST:
+            return name
+        return f"{name[:_LONGEST]}_{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Variant]:

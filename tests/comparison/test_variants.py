@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pu_unet_monai.comparison.variants import make_variants
@@ -67,6 +69,13 @@ def test_presets_are_laid_below_the_other_options():
     assert (plain.preset, original.preset) == (None, "original_recipe")
     assert plain.overrides == original.overrides == {"placement": "none"}
     assert original.name == "preset=original_recipe, placement=none"
+
+
+def test_long_names_make_short_folders_that_differ():
+    values = [json.dumps({"_target_": "a.B", "weights": [*range(60), last]}) for last in (1, 2)]
+    one, two = make_variants([f"loss={','.join(values)}"], CONFIG)
+    assert one.folder != two.folder
+    assert max(len(one.folder), len(two.folder)) < 120
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from pu_unet_monai.comparison.cell import Cell
+from pu_unet_monai.comparison.protocol import Protocol
+from pu_unet_monai.comparison.table import write_tables
+from pu_unet_monai.comparison.variants import Variant
+
+COST = {"parameters": 1234567, "steps": 10, "input_size": [8, 3, 32, 32], "macs": 2_500_000_000}
+COSTS = {
+    "a": COST | {"step_bytes": 123_400_000, "step_seconds": 0.0123},
+    "b": COST | {"step_bytes": None, "step_seconds": 1.5},
+}
+
+
+@pytest.fixture
+def protocol(tmp_path: Path) -> Protocol:
+    bundle, datalist = tmp_path / "bundle", tmp_path / "datalist.json"
+    (bundle / "configs").mkdir(parents=True)
+    for path in (bundle / "configs" / "train.json", bundle / "configs" / "evaluate.json", datalist):
+        path.write_text("{}")
+    protocol = Protocol(bundle, tmp_path, datalist, "test", {}, tmp_path / "out")
+    protocol.__dict__["example_cases"] = ["p"]  # which would need a dataset
+    return protocol
+
+
+def cell(protocol: Protocol, name: str, seed: int, dice: dict[str, str], seconds: float = 60.0) -> Cell:
+    made = Cell(Variant(name, {}), seed, protocol)
+    made.folder.mkdir(parents=True)
+    rows = [{"case": case, "split": "test", "seed": seed, "dice": score} for case, score in dice.items()]
+    for file, content in (("scores.csv", rows), ("epochs.csv", [{"epoch": 1, "seconds": seconds}] * 2)):
+        with (made.folder / file).open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, content[0])
+            writer.writeheader()
+            writer.writerows(content)
+    return made
+
+
+def found(protocol: Protocol) -> dict:
+    return json.loads((protocol.output / "compare.json").read_text())["variants"]
+
+
+def test_a_case_has_the_mean_of_its_seeds_and_differences_are_case_by_case(protocol):
+    cells = [
+        cell(protocol, "a", 0, {"p": "0.5", "q": "0.7", "r": ""}),
+        cell(protocol, "a", 1, {"p": "0.7", "q": "", "r": ""}),
+        cell(protocol, "b", 0, {"p": "0.9", "q": "0.6", "r": "1.0"}),
+    ]
+    write_tables(cells, COSTS, {}, protocol)
+    first, second = (found(protocol)[name]["scores"]["dice"] for name in ("a", "b"))
+    assert (first["mean"], first["cases"]) == (pytest.approx((0.6 + 0.7) / 2), 2)
+    assert (second["mean"], second["cases"]) == (pytest.approx(2.5 / 3), 3)
+    assert first["difference_from_first"] == 0
+    assert second["difference_from_first"] == pytest.approx(((0.9 - 0.6) + (0.6 - 0.7)) / 2), "r has no pair"
+    assert second["interval_of_difference"] == pytest.approx([-0.1, 0.3])
+    with (protocol.output / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["variant"], row["seed"]) for row in rows] == [("a", "0")] * 3 + [("a", "1")] * 3 + [("b", "0")] * 3
+
+
+def test_table_as_text(protocol):
+    cells = [
+        cell(protocol, "a", 0, {"p": "0.5", "q": "0.7"}, seconds=30.0),
+        cell(protocol, "b", 0, {"p": "0.5", "q": "0.9"}, seconds=90.0),
+    ]
+    write_tables(cells, COSTS, {"b, seed 1": "log: training ended"}, protocol)
+    lines = (protocol.output / "compare.md").read_text().splitlines()
+    assert lines[0] == "|  | parameters | GMACs | step, ms | step, MB | training, min | dice | dice - first |"
+    assert lines[2] == "| a | 1,234,567 | 2.5 | 12.3 | 123 | 1.0 | 0.600 (0.500 to 0.700) |  |"
+    assert lines[3] == (
+        "| b | 1,234,567 | 2.5 | 1,500 | - | 3.0 | 0.700 (0.500 to 0.900) | +0.100 (+0.000 to +0.200) |"
+    )
+    text = "\n".join(lines)
+    assert "test split, 2 cases, seeds 0;" in text
+    assert "failed: b, seed 1: log: training ended" in text
+    assert "one item of 3x32x32. Step: one training step of batch 8" in text
+    assert "Not a medical device" in text
+
+
+def test_variant_without_any_training_is_a_row_of_costs(protocol):
+    write_tables([cell(protocol, "a", 0, {"p": "0.5"})], COSTS, {}, protocol)
+    assert found(protocol)["b"]["scores"] == {}
+    assert found(protocol)["b"]["training_seconds"] == {}
+    assert "| b | 1,234,567 | 2.5 | 1,500 | - | - | - | - |" in (protocol.output / "compare.md").read_text()
