@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["atomic_path", "make_folder"]
+__all__ = ["atomic_path", "make_folder", "read_json"]
 
 
 def make_folder(path: Path) -> None:
@@ -25,6 +27,18 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be a folder ({error.strerror or error}); choose another one.") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a file that this package wrote.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove it to have it made again.") from error
 
 
 @contextlib.contextmanager

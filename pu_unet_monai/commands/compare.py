@@ -70,24 +70,23 @@ def run(args: argparse.Namespace) -> int:
     variants = make_variants(args.vary, protocol.training_config)
     cells = [Cell(variant, seed, protocol) for seed in args.seeds for variant in variants]
     if problems := [problem for cell in cells if (problem := cell.problem())]:
-        raise UserError(f"{problems[0]}; choose another --output (of {len(problems)} trainings).")
-    costs = load_or_measure_costs(variants, protocol)
-    _announce([cell for cell in cells if not cell.is_done], costs)
+        raise UserError(f"{problems[0]} (of {len(problems)} such folders): choose another --output, or remove it.")
     try:
-        failures = _run_each(cells)
+        print(f"checking {len(variants)} variants", flush=True)
+        costs = load_or_measure_costs(variants, protocol)
+        _announce([cell for cell in cells if not cell.is_done], costs)
+        failures = _run_each(cells, costs, protocol)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last whole epoch")
         return _INTERRUPTED
     done = [cell for cell in cells if cell.is_done]
     if done:
-        write_tables(done, costs, failures, protocol)
-        draw_comparison(done, args.output / "compare.png")
         print((args.output / "compare.md").read_text(encoding="utf-8"))
     for title, reason in failures.items():
         print(f"failed: {title}: {reason}")
-    print(
-        f"{len(done)} of {len(cells)} trainings done: {args.output}: compare.md, compare.json, compare.png, scores.csv"
-    )
+    if others := _not_asked_for(args.output, cells):
+        print(f"done before, and not in this table: {', '.join(others)}; name all that it shall show")
+    print(f"{len(done)} of {len(cells)} trainings done; compare.md, .json and .png, scores.csv: {args.output}")
     return 1 if failures else 0
 
 
@@ -98,43 +97,56 @@ def _announce(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, Any]]) -> 
         print(f"{len(cells)} trainings to do, whose steps take about {seconds / 60:.3g} minutes", flush=True)
 
 
-def _run_each(cells: Sequence[Cell]) -> dict[str, str]:
-    """Run all cells, and return why some failed."""
-    failures = {}
+def _run_each(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, Any]], protocol: Protocol) -> dict[str, str]:
+    """Run all cells, write table and picture after each, and return why some failed."""
+    failures: dict[str, str] = {}
     for number, cell in enumerate(cells, 1):
-        print(f"{number} of {len(cells)}: {cell.title}{': done before' if cell.is_done else ''}", flush=True)
+        is_old = cell.is_done
+        print(f"{number} of {len(cells)}: {cell.title}{': done before' if is_old else ''}", flush=True)
         try:
             cell.run()
         except UserError as error:
             failures[cell.title] = str(error)
             print(f"failed: {cell.title}: {error}", flush=True)
+        done = [cell for cell in cells if cell.is_done]
+        if done and (not is_old or number == len(cells)):
+            write_tables(done, costs, failures, protocol)
+            draw_comparison(done, protocol.output / "compare.png")
     return failures
+
+
+def _not_asked_for(output: Path, cells: Sequence[Cell]) -> list[str]:
+    """Return the folders of finished trainings that are not among the cells."""
+    asked = {cell.folder for cell in cells}
+    done = (path.parent for path in output.glob("*/seed_*/done.json"))
+    return sorted(str(folder.relative_to(output)) for folder in done if folder not in asked)
 
 
 def _check(args: argparse.Namespace, protocol: Protocol) -> None:
     """Refuse what can be seen to be wrong before anything is built."""
-    keys = [text.partition("=")[0] for text in args.vary]
-    own = [key for key in (*keys, *protocol.settings) if key in _OWN]
-    if own:
+    varied = [_key(text.partition("=")[0]) for text in args.vary]
+    settings = [_key(key) for key in protocol.settings]
+    if own := [key for key in (*varied, *settings) if key in _OWN]:
         raise UserError(
             f"{', '.join(own)}: compare sets these itself; see --seeds, --dataset-dir, --datalist, --output."
         )
-    twice = [key for key in keys if key in protocol.settings]
-    if twice:
-        raise UserError(f"{', '.join(twice)}: given both with --vary and with --set; leave one out.")
+    if twice := [key for key in dict.fromkeys(varied) if key in settings or varied.count(key) > 1]:
+        raise UserError(f"{', '.join(twice)}: given more than once with --vary and --set; leave one out.")
     config = protocol.training_config
-    check_keys(
-        [key for key in keys if key not in (NETWORK, PRESET)], config, f"--vary: {protocol.config('train.json')}"
-    )
+    check_keys([key for key in varied if key != PRESET], config, f"--vary: {protocol.config('train.json')}")
     check_keys(protocol.settings, config, f"--set: {protocol.config('train.json')}")
-    if NETWORK in protocol.settings:
-        raise UserError("--set network: one network for all is --vary network=NAME.")
     if not protocol.datalist_file.is_file():
         raise UserError(
             f"--datalist {protocol.datalist_file}: no such file; write it with python -m data_prep.<dataset>."
         )
     protocol.config("evaluate.json")
     _ = protocol.entries  # says what is wrong with dataset, datalist or split
+
+
+def _key(key: str) -> str:
+    """Return the top-level key that an override reaches; the name of a network is an override of its definition."""
+    key = key.lstrip("+~").split("#")[0]
+    return "network_def" if key == NETWORK else key
 
 
 def _seeds(text: str) -> list[int]:

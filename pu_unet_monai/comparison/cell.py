@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.comparison.variants import Variant
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import atomic_path, read_json
 from pu_unet_monai.runtime.bundle_run import run_bundle
 
 __all__ = ["Cell"]
@@ -54,13 +55,17 @@ class Cell:
         path = self.folder / "made_with.json"
         if not path.is_file():
             return None
-        earlier, asked = json.loads(path.read_text(encoding="utf-8")), self._made_with()
+        earlier, asked = read_json(path), self._made_with()
         others = [
-            f"{key} {earlier.get(key)!r} instead of {asked.get(key)!r}"
+            f"{key} {earlier.get(key)!r}, not {asked.get(key)!r}"
             for key in sorted(earlier.keys() | asked.keys())
             if earlier.get(key) != asked.get(key)
         ]
-        return f"{self.folder}: was made with {', '.join(others)}" if others else None
+        if others:
+            return f"{self.folder}: was made with {'; '.join(others)}"
+        if self.is_done and read_json(self.folder / "done.json") != self._results():
+            return f"{self.folder}: its weights or scores have changed since compare made them"
+        return None
 
     def run(self) -> None:
         """Train from the newest checkpoint on, evaluate, and remove the checkpoints; nothing of that if it is done.
@@ -78,19 +83,25 @@ class Cell:
         self._run("evaluating", [*files, overlay], {"split": self.protocol.split})
         for checkpoint in (self.folder / "models").glob("checkpoint_epoch=*.pt"):
             checkpoint.unlink()
-        self._write("done.json", {"weights": "models/model.pt", "scores": "scores.csv"})
+        self._write("done.json", self._results())
 
     def _run(self, run_id: str, files: Sequence[Path], options: Mapping[str, Any]) -> None:
         log = self.folder / f"{run_id}.log"
         print(f"{self.title}: {run_id}, see {log}", flush=True)
         run_bundle(run_id, self.protocol.bundle, files, options, log, self.title)
 
+    def _results(self) -> dict[str, str | None]:
+        """Return the hashes of what a finished cell holds."""
+        files = {name: self.folder / name for name in ("models/model.pt", "scores.csv", "epochs.csv")}
+        return {
+            name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+            for name, path in files.items()
+        }
+
     def _made_with(self) -> dict[str, Any]:
         """All that decides the result, as JSON has it; where files lie does not."""
-        preset = {"preset": self.variant.preset} if self.variant.preset else {}
-        return json.loads(
-            json.dumps({**self.protocol.identity(), **self.variant.overrides, **preset, "seed": self.seed})
-        )
+        identity = self.protocol.identity(self.variant)
+        return json.loads(json.dumps({**identity, **self.variant.overrides, "seed": self.seed}))
 
     def _config(self) -> dict[str, Any]:
         """The overlay for the bundle's ``train.json``."""

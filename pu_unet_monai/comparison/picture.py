@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,8 @@ __all__ = ["draw_comparison"]
 def draw_comparison(cells: Sequence[Cell], path: Path) -> None:
     """Draw a row an image: the image with its truth, then the prediction of every variant on it.
 
-    Above each prediction stands its Dice on the picture. Of several seeds the first that is done is drawn.
+    Above each prediction stands its Dice on the picture. Of several seeds the first that is done is drawn. Cases that
+    some variant has not seen are left out; without any there is no picture.
 
     Args:
         cells: the trainings that are done.
@@ -27,23 +29,24 @@ def draw_comparison(cells: Sequence[Cell], path: Path) -> None:
     columns: dict[str, dict[str, Example]] = {}
     for cell in cells:
         columns.setdefault(cell.variant.name, _read(cell.folder / "examples.npz"))
-    cases = next(iter(columns.values()))
+    first, *others = columns.values()
+    cases = {case: example for case, example in first.items() if all(case in examples for examples in others)}
     if not cases:
+        path.unlink(missing_ok=True)
         return
     figure = Figure(figsize=(0.4 + 1.9 * (1 + len(columns)), 0.8 + 1.9 * len(cases)), layout="constrained")
-    for row, (axes, (case, example)) in enumerate(
-        zip(figure.subplots(len(cases), 1 + len(columns), squeeze=False), cases.items(), strict=True)
-    ):
+    figure.suptitle("blue: truth, yellow: prediction; images chosen before the trainings", fontsize=8)
+    grid = figure.subplots(len(cases), 1 + len(columns), squeeze=False)
+    for axes, (case, example) in zip(grid, cases.items(), strict=True):
         axes[0].imshow(overlay(example.image, example.truth, TRUTH))
         axes[0].set_title(f"{case[:24]}\ntruth", fontsize=7)
         for axis, (name, examples) in zip(axes[1:], columns.items(), strict=True):
             found = examples[case]
             axis.imshow(overlay(overlay(found.image, found.truth, TRUTH), found.prediction, PREDICTION))
-            title = f"{_dice(found)}"
-            axis.set_title(f"{name}\n{title}" if row == 0 else title, fontsize=7, wrap=True)
+            axis.set_title(f"{textwrap.fill(name, 28)}\n{_dice(found)}", fontsize=7)
         for axis in axes:
             axis.set_axis_off()
-    figure.supxlabel(f"blue: truth, yellow: prediction. {NOTICE}", fontsize=8)
+    figure.supxlabel(NOTICE, fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

@@ -21,8 +21,6 @@ from pu_unet_monai.errors import UserError
 
 __all__ = ["Protocol"]
 
-_FILES = ("train.json", "evaluate.json")
-
 
 @dataclass(frozen=True)
 class Protocol:
@@ -79,9 +77,13 @@ class Protocol:
         """The cases that scores are of."""
         return load_datalist(self.datalist_file, self.dataset_dir, self.split)
 
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the results of all trainings: settings, split, and the contents of the files."""
-        files = [self.datalist_file, *map(self.config, _FILES)]
-        hashes = {f"{path.name} (SHA-256)": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files[1:]}
-        hashes["datalist (SHA-256)"] = hashlib.sha256(files[0].read_bytes()).hexdigest()[:16]
+    def identity(self, variant: Variant | None = None) -> dict[str, Any]:
+        """Return what decides results: settings, split, and the contents of all files, a variant's preset too."""
+        files = self.training_files(variant) if variant else [self.config("train.json")]
+        files = [*files, self.config("evaluate.json"), self.datalist_file]
+        names = [*(path.name for path in files[:-1]), "datalist"]
+        hashes = {
+            f"{name} (SHA-256)": hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            for name, path in zip(names, files, strict=True)
+        }
         return {"package": __version__, "split": self.split, **hashes, **self.settings}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pu_unet_monai.comparison.cell import Cell
@@ -19,7 +21,9 @@ from pu_unet_monai.runtime.machine import machine
 __all__ = ["write_tables"]
 
 _ABOUT_CASES = ("variant", "case", "split", "seed")
-_SHOWN = ("dice", "iou", "jaccard")
+Scores = dict[tuple[str, str], float]
+"""Scores of a metric by case and seed."""
+_SHOWN = ("dice", "iou", "jaccard", "false_positive_rate")
 """Scores of the table; all of them are in the files."""
 
 
@@ -29,7 +33,7 @@ def write_tables(
     """Write ``scores.csv`` (a row a case and training), ``compare.json`` and ``compare.md``.
 
     A score of a case is its mean over the seeds; means and 95 % bootstrap intervals are over cases, and so are those of
-    the differences from the first variant, case by case. Cases without a score count nowhere.
+    the differences from the first variant, case by case and seed by seed. Cases without a score count nowhere.
 
     Args:
         cells: the trainings that are done.
@@ -39,22 +43,20 @@ def write_tables(
     """
     rows = [row for cell in cells for row in _read(cell.folder / "scores.csv", cell.variant.name)]
     _write_scores(rows, protocol.output / "scores.csv")
-    by_variant = {name: _scores_of_cases(rows, name) for name in costs}
-    first = next(iter(by_variant.values()))
-    seeds = sorted({cell.seed for cell in cells})
+    found = {name: _scores(rows, name) for name in costs}
+    first = next(iter(found.values()))
     results = {
         "notice": NOTICE,
         "machine": machine(),
         **protocol.identity(),
-        "seeds": seeds,
         "example_cases": protocol.example_cases,
         "variants": {
             name: {
                 **costs[name],
                 "training_seconds": {cell.seed: _seconds(cell) for cell in cells if cell.variant.name == name},
-                "scores": {metric: _summary(scores, first.get(metric, {})) for metric, scores in found.items()},
+                "scores": {metric: _summary(values, first.get(metric, {})) for metric, values in scores.items()},
             }
-            for name, found in by_variant.items()
+            for name, scores in found.items()
         },
         "failed": dict(failures),
     }
@@ -74,29 +76,35 @@ def _write_scores(rows: Sequence[Mapping[str, str]], path: Path) -> None:
         writer.writerows(rows)
 
 
-def _scores_of_cases(rows: Sequence[Mapping[str, str]], variant: str) -> dict[str, dict[str, float]]:
-    """Return the scores of a variant by metric and case, means over the seeds."""
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+def _scores(rows: Sequence[Mapping[str, str]], variant: str) -> dict[str, Scores]:
+    """Return the scores of a variant by metric, and then by case and seed."""
+    found: dict[str, Scores] = defaultdict(dict)
     for row in rows:
         if row["variant"] == variant:
             for metric, score in row.items():
-                if metric not in _ABOUT_CASES and score != "":
-                    found[metric][row["case"]].append(float(score))
-    return {
-        metric: {case: sum(scores) / len(scores) for case, scores in cases.items()} for metric, cases in found.items()
-    }
+                if metric not in _ABOUT_CASES and score != "" and math.isfinite(float(score)):
+                    found[metric][row["case"], row["seed"]] = float(score)
+    return found
 
 
-def _summary(scores: Mapping[str, float], first: Mapping[str, float]) -> dict[str, Any]:
-    values = list(scores.values())
-    differences = [score - first[case] for case, score in scores.items() if case in first]
+def _summary(scores: Scores, first: Scores) -> dict[str, Any]:
+    cases = _means_of_cases(scores)
+    differences = _means_of_cases({key: scores[key] - first[key] for key in scores if key in first})
     return {
-        "cases": len(values),
-        "mean": sum(values) / len(values),
-        "interval": bootstrap_interval(values),
-        "difference_from_first": sum(differences) / len(differences) if differences else None,
+        "cases": len(cases),
+        "mean": fmean(cases),
+        "interval": bootstrap_interval(cases),
+        "difference_from_first": fmean(differences) if differences else None,
         "interval_of_difference": bootstrap_interval(differences),
     }
+
+
+def _means_of_cases(scores: Scores) -> list[float]:
+    """Return the mean of every case over its seeds."""
+    by_case: dict[str, list[float]] = defaultdict(list)
+    for (case, _), score in scores.items():
+        by_case[case].append(score)
+    return [fmean(values) for values in by_case.values()]
 
 
 def _seconds(cell: Cell) -> float:
@@ -109,32 +117,35 @@ def _markdown(results: Mapping[str, Any]) -> str:
     names = dict.fromkeys(metric for row in found.values() for metric in row["scores"])
     metrics = [metric for metric in names if metric.startswith(_SHOWN)]
     headline = metrics[: max(sum(metric.startswith("dice") and "grid" not in metric for metric in metrics), 1)]
-    columns = ["", "parameters", "GMACs", "step, ms", "step, MB", "training, min", *metrics]
-    columns += [f"{metric} - first" for metric in headline]
+    columns = ["", "cases x seeds", "parameters", "GMACs", "step, ms", "step, MB", "training, min", *metrics]
+    columns += [f"{metric}, less that of {next(iter(found))}" for metric in headline]
     rows = [
         [
             name,
+            f"{_cases(row)} x {len(row['training_seconds'])}",
             f"{row['parameters']:,}",
             _figure(row["macs"] / 1e9),
             _figure(1e3 * row["step_seconds"]),
             "-" if row["step_bytes"] is None else _figure(row["step_bytes"] / 1e6),
             _minutes(row["training_seconds"]),
-            *(_score(row["scores"].get(metric)) for metric in metrics),
+            *(_score(row["scores"].get(metric), _cases(row)) for metric in metrics),
             *("" if number == 0 else _difference(row["scores"].get(metric)) for metric in headline),
         ]
         for number, (name, row) in enumerate(found.items())
     ]
-    cases = max((score["cases"] for row in found.values() for score in row["scores"].values()), default=0)
-    size = next(iter(found.values()))["input_size"]
+    sizes = {tuple(row["input_size"]): name for name, row in found.items()}
+    shown = ", ".join(
+        f"{'x'.join(map(str, size))}{f' ({name})' if len(sizes) > 1 else ''}" for size, name in sizes.items()
+    )
     lines = [
         markdown_table(columns, rows),
         "",
-        f"{results['split']} split, {cases} cases, seeds {', '.join(map(str, results['seeds']))}; means over cases "
-        "with 95 % bootstrap intervals, which leave out how results vary with the seed. Scores with `_grid` are on the "
-        "network's grid, others at native size.",
-        "GMACs: 10^9 multiply-adds of convolutions (transposed ones too) and matrix products, one item of "
-        f"{'x'.join(map(str, size[1:]))}. Step: one training step of batch {size[0]}; its time is the median of steps "
-        "taken in turn, its memory that of its tensors with Adam's state, counted.",
+        f"{results['split']} split; means over cases with 95 % bootstrap intervals, which leave out how results vary "
+        "with the seed. Scores with `_grid` are on the network's grid, others at native size.",
+        "GMACs: 10^9 multiply-adds of convolutions (transposed ones too) and matrix products, for one item. Step: one "
+        f"training step of {shown}; its time is the median of steps taken in turn, single ones of which took "
+        f"{_spread(found.values())} of that, as other programs let them; its memory that of its tensors with Adam's "
+        "state, counted.",
         f"{where['gpu'] or where['processor']}, {where['threads']} thread(s), AMX {where['amx']}, "
         f"torch {where['torch']}, MONAI {where['monai']}.",
         *(f"failed: {title}: {reason}" for title, reason in results["failed"].items()),
@@ -142,6 +153,12 @@ def _markdown(results: Mapping[str, Any]) -> str:
         results["notice"],
     ]
     return "\n".join(lines)
+
+
+def _spread(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Say how far single steps were from the median, over all variants."""
+    ratios = [seconds / row["step_seconds"] for row in rows for seconds in row["step_seconds_range"]]
+    return f"{min(ratios):.0%} to {max(ratios):.0%}"
 
 
 def _figure(number: float) -> str:
@@ -152,8 +169,16 @@ def _minutes(seconds: Mapping[Any, float]) -> str:
     return f"{sum(seconds.values()) / len(seconds) / 60:.1f}" if seconds else "-"
 
 
-def _score(score: Mapping[str, Any] | None) -> str:
-    return "-" if score is None else f"{score['mean']:.3f}{_interval(score['interval'])}"
+def _cases(row: Mapping[str, Any]) -> int:
+    """Return how many cases have the score that most have."""
+    return max((score["cases"] for score in row["scores"].values()), default=0)
+
+
+def _score(score: Mapping[str, Any] | None, cases: int) -> str:
+    if score is None:
+        return "-"
+    fewer = "" if score["cases"] == cases else f", {score['cases']} cases"
+    return f"{score['mean']:.3f}{_interval(score['interval'])}{fewer}"
 
 
 def _difference(score: Mapping[str, Any] | None) -> str:

@@ -90,6 +90,9 @@ def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Varian
     folders = Counter(variant.folder.lower() for variant in variants)  # as some systems compare names
     if same := sorted(variant.name for variant in variants if folders[variant.folder.lower()] > 1):
         raise UserError(f"--vary: {join_some(same)}: the same twice, or names too much alike; leave one out.")
+    for one, other in itertools.combinations(variants, 2):
+        if (one.overrides, one.preset) == (other.overrides, other.preset):
+            raise UserError(f"--vary: {one.name} and {other.name} are the same; leave one out.")
     return variants
 
 
@@ -114,9 +117,15 @@ def _network(text: str, config: Mapping[str, Any]) -> dict[str, Any]:
     for setting in settings:
         option, equals, value = setting.partition("=")
         if not equals:
-            raise UserError(f"--vary network={text}: expected name:option=value, such as r2_unet:attention=true.")
+            raise UserError(f"{text}: expected name:option=value, such as r2_unet:attention=true.")
+        if option in options:
+            raise UserError(f"{text}: {option} is given twice; leave one out.")
         options[option] = parse_value(value)
     known = network_options(name)
+    if unknown := [option for option in options if option not in known]:
+        raise UserError(
+            f"{text}: network {name} has no option {', '.join(unknown)}; its options are {', '.join(known)}."
+        )
     shared = {key: value for key, value in config["network_def"].items() if key in known}
     shared |= {key: _size(config) for key in _SIZES if key in known}
     definition = {"_target_": "pu_unet_monai.networks.create_network", "name": name, "pad_to_multiple": True}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -58,7 +57,7 @@ def count_training_bytes(network: nn.Module, input_size: Sequence[int], device: 
     return step + _COPIES_OF_THE_WEIGHTS * weights
 
 
-def time_alternately(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def time_alternately(steps: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Time several programs in turn (A B A B ...), since a machine's speed drifts.
 
     Args:
@@ -66,7 +65,7 @@ def time_alternately(steps: Mapping[str, Callable[[], object]], rounds: int) -> 
         rounds: how often each is timed, after one unmeasured round.
 
     Returns:
-        The median seconds of each.
+        The seconds of each, in the order of the rounds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in tqdm(range(rounds + 1), desc="timing", unit="round", disable=None):
@@ -77,7 +76,7 @@ def time_alternately(steps: Mapping[str, Callable[[], object]], rounds: int) -> 
             _synchronize()
             if number:
                 seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return seconds
 
 
 def _synchronize() -> None:

@@ -54,7 +54,7 @@ def overlay(
     paint = np.array(colour, np.float32)
     drawn[mask] = 0.8 * drawn[mask] + 0.2 * paint
     width = max(1, round(max(mask.shape) / 200))
-    drawn[mask & ~ndimage.binary_erosion(mask, iterations=width, border_value=1)] = paint
+    drawn[mask & ~ndimage.binary_erosion(mask, iterations=width)] = paint
     return drawn.round().astype(np.uint8)
 
 

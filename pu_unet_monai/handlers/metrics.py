@@ -78,19 +78,19 @@ class RegionConfusion(IgniteMetricHandler):
 
     Args:
         metric_name: see the metric.
-        ignore_empty: see the metric. Defaults to True.
         reduction: see the metric. Defaults to ``"mean"``.
         output_transform: picks ``(y_pred, y)`` from the engine's output, such as ``from_engine(["pred", "label"])``.
         save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
+        ignore_empty: see the metric. Defaults to True.
     """
 
     def __init__(
         self,
         metric_name: str,
-        ignore_empty: bool = True,
         reduction: MetricReduction | str = MetricReduction.MEAN,
         output_transform: Callable = lambda x: x,
         save_details: bool = True,
+        ignore_empty: bool = True,
     ) -> None:
-        metric = metrics.RegionConfusion(metric_name, ignore_empty, reduction)
+        metric = metrics.RegionConfusion(metric_name, reduction, ignore_empty)
         super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)

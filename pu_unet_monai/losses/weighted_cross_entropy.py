@@ -34,7 +34,8 @@ def weighted_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weight: t
             f"and the size of the network's output {tuple(logits.shape)}; mend the preprocessing."
         )
     weight = weight.float()
-    labels = labels.masked_fill(weight == 0, 0)
+    # infinite logits, which low precision knows, must not count either
+    labels, logits = (values.masked_fill(weight == 0, 0) for values in (labels, logits))
     if channels == classes:
         entropy = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
     else:

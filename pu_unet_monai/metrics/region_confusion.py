@@ -22,16 +22,16 @@ class RegionConfusion(CumulativeIterationMetric):
     Args:
         metric_name: ``"precision"``, ``"recall"``, ``"f1 score"`` or another name that MONAI's
             ``compute_confusion_matrix_metric`` knows.
+        reduction: how scores are reduced, as in MONAI's metrics. Defaults to ``"mean"``.
         ignore_empty: whether the score is NaN where the truth is empty, as Dice's is. False is for scores in which the
             background counts, accuracy and specificity. Defaults to True.
-        reduction: how scores are reduced, as in MONAI's metrics. Defaults to ``"mean"``.
     """
 
     def __init__(
         self,
         metric_name: str,
-        ignore_empty: bool = True,
         reduction: MetricReduction | str = MetricReduction.MEAN,
+        ignore_empty: bool = True,
     ) -> None:
         super().__init__()
         self.metric_name = metric_name

@@ -97,36 +97,41 @@ class MonaiNetwork(_FittedNetwork):
 
 
 class FixedSizeNetwork(nn.Module):
-    """A network of MONAI that takes a single spatial size, with its input checked.
+    """A network of MONAI that takes a single spatial size, with its input checked, and padded on request.
 
     Args:
         network: a network that returns logits of its input's size, kept as the attribute ``network``.
         in_channels: number of channels it takes.
         size: the spatial size it takes.
+        pad: whether smaller images are padded by replication, and the output cropped back. Defaults to False.
 
     Shape:
-        Input (B, in_channels, *size). Output (B, out_channels, *size), logits.
+        Input (B, in_channels, *size), or smaller with ``pad``. Output (B, out_channels, *spatial), logits.
 
     Raises:
         UserError: in ``forward``, if the input has other channels, dimensions or another size.
     """
 
-    def __init__(self, network: nn.Module, in_channels: int, size: Iterable[int]) -> None:
+    def __init__(self, network: nn.Module, in_channels: int, size: Iterable[int], pad: bool = False) -> None:
         super().__init__()
         self.network = network
         self.in_channels = in_channels
         self.size = list(size)
+        self.pad = pad
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits of ``x``."""
         check_input(x, self.in_channels, len(self.size))
         found = list(x.shape[2:])
-        if found != self.size:
+        missing: list[int] = []
+        for most, length in zip(self.size[::-1], found[::-1]):  # noqa: B905 - F.pad counts from the last dimension
+            missing += [0, most - length]
+        if min(missing) < 0 or (max(missing) > 0 and not self.pad):
             raise UserError(
                 f"this network takes images of size {self.size} only (its img_size), got {found}: predict larger "
-                "images by sliding windows of that size, pad or resize smaller ones."
+                "images by sliding windows of that size; smaller ones fit with pad_to_multiple=True."
             )
-        return self.network(x)
+        return crop_to(self.network(F.pad(x, missing, mode="replicate")), found)
 
 
 class UNetPlusPlusNetwork(_FittedNetwork):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,8 +56,8 @@ def create_network(
         out_channels: number of output channels. Defaults to 1.
         pad_to_multiple: whether a network of MONAI pads inputs whose size does not fit, by replication, and crops its
             output back; otherwise they are an error. Of the networks written here, ``original_unet`` then mirrors its
-            input at the edges to keep the size, all others always pad. ``unetr`` takes a single size, whatever is
-            asked for. Defaults to False.
+            input at the edges to keep the size, all others always pad. ``unetr`` takes sizes up to its ``img_size``
+            then, and that size alone otherwise. Defaults to False.
         options: options of that network, see :func:`network_options`; others keep their defaults.
 
     Raises:
@@ -303,6 +304,7 @@ def _unetr(
     spatial_dims: int,
     in_channels: int,
     out_channels: int,
+    pad_to_multiple: bool,
     img_size: Sequence[int] | int | None = None,
     feature_size: int = 16,
     hidden_size: int = 768,
@@ -314,8 +316,13 @@ def _unetr(
     if img_size is None:
         raise UserError("img_size is needed, the size of the images or windows, which UNETR cannot change later.")
     size = ensure_tuple_rep(img_size, spatial_dims)
+    if pad_to_multiple:
+        size = tuple(16 * math.ceil(length / 16) for length in size)
     if any(length < 16 or length % 16 for length in size):
-        raise UserError(f"img_size must be multiples of 16, the size of a patch, got {list(size)}.")
+        raise UserError(
+            f"img_size must be multiples of 16, the size of a patch, got {list(size)}: choose one, or create the "
+            "network with pad_to_multiple=True."
+        )
     network = UNETR(
         in_channels,
         out_channels,
@@ -330,7 +337,7 @@ def _unetr(
     )
     for block in network.vit.blocks:
         freeze(block.norm_cross_attn)  # type: ignore[arg-type]
-    return FixedSizeNetwork(network, in_channels, size)
+    return FixedSizeNetwork(network, in_channels, size, pad_to_multiple)
 
 
 def _swin_unetr(

@@ -82,8 +82,8 @@ def fill(network: nn.Module, state_dict: Any, path: str | os.PathLike[str]) -> N
     problems = _differences(state_dict, network.state_dict())
     if problems:
         raise UserError(
-            f"{path}: does not fit the network: {'; '.join(problems)}. Check channels, placement, in_channels and "
-            "out_channels against those of the training."
+            f"{path}: does not fit the network: {'; '.join(problems)}. Check network_def, channels, placement, "
+            "in_channels and out_channels against those of the training."
         )
     if not all(torch.isfinite(value).all() for value in values):
         raise UserError(f"{path}: holds weights that are NaN or infinite; use an earlier checkpoint.")

@@ -98,8 +98,8 @@ def test_picture_has_a_column_for_each(finished):
     assert len(examples) == 2
     assert examples[0]["cases"].tolist() == examples[1]["cases"].tolist()
     assert np.array_equal(examples[0]["truth_0"], examples[1]["truth_0"])
-    picture = Image.open(finished / "compare.png")
-    assert picture.height > 2 * 110
+    with Image.open(finished / "compare.png") as picture:
+        assert picture.width / 3 == pytest.approx(picture.height / len(examples[0]["cases"]), rel=0.35)
 
 
 def test_again_nothing_is_trained_and_the_rest_is_drawn_anew(finished, dataset, capsys):
@@ -117,7 +117,7 @@ def test_other_settings_do_not_mix(finished, dataset, capsys):
     settings = (*SETTINGS[1:], "max_epochs=2")
     assert main(arguments(dataset, finished, "network=residual_unet", settings=settings)) == 2
     said = capsys.readouterr().err
-    assert "was made with max_epochs 1 instead of 2; choose another --output" in said
+    assert "was made with max_epochs 1, not 2 (of 1 such folders): choose another --output, or remove it" in said
     assert said.count("\n") == 1
 
 
@@ -167,7 +167,7 @@ def test_a_training_that_fails_does_not_stop_the_others(dataset, tmp_path, capsy
 
 
 def test_interrupted_and_continued(dataset, tmp_path):
-    settings = ("max_epochs=3", *SETTINGS[1:])
+    settings = ("max_epochs=4", *SETTINGS[1:])
     command = [
         sys.executable,
         "-m",
@@ -176,7 +176,7 @@ def test_interrupted_and_continued(dataset, tmp_path):
     ]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            if "epoch 1/3" in line:
+            if "epoch 2/4" in line:
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stdout.read()
@@ -184,10 +184,10 @@ def test_interrupted_and_continued(dataset, tmp_path):
     assert "interrupted; the same command goes on" in rest
     assert not (tmp_path / "compare.md").exists()
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert "epoch 3/3" in run.stdout
+    assert "epoch 4/4" in run.stdout
     log = (tmp_path / "placement=none" / "seed_0" / "training.log").read_text()
-    assert "resuming" in log.lower() or "resume" in log.lower()
-    assert [row["epoch"] for row in read(tmp_path / "placement=none" / "seed_0" / "epochs.csv")] == ["1", "2", "3"]
+    assert re.search(r"resume: no checkpoint(.|\n)*parsing config_file(.|\n)*resumed after epoch [123] of 4", log)
+    assert [row["epoch"] for row in read(tmp_path / "placement=none" / "seed_0" / "epochs.csv")] == ["1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize(
@@ -197,9 +197,11 @@ def test_interrupted_and_continued(dataset, tmp_path):
         ("network=unet_plus", (), "there is no network 'unet_plus': did you mean unet_plus_plus"),
         ("network=unet:depth=3", (), "unet:depth=3: network unet has no option depth"),
         ("network=vnet,unet:norm=3", (), "vnet: .*in_channels must divide 16.*; unet:norm=3: "),
-        ("preset=none,magic", (), "preset=magic: .* has no configs/presets/magic.json"),
+        ("preset=none,magic", (), "has no configs/presets/magic.json, which this"),
         ("seed=1,2", (), "seed: compare sets these itself; see --seeds"),
-        ("placement=none", ("--set", "placement=all"), "placement: given both with --vary and with --set"),
+        ("placement=none", ("--set", "placement=all"), "placement: given more than once with --vary and --set"),
+        ("network=unet", ("--set", "network_def#placement=all"), "network_def: given more than once"),
+        ("+seed=1,2", (), "seed: compare sets these itself"),
         ("placement=none", ("--set", "resume=true"), "resume: compare sets these itself"),
         ("placement=none", ("--split", "tset"), "tset"),
         ("placement=sideways", (), "placement=sideways: placement must be one of none"),

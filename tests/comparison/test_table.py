@@ -13,8 +13,8 @@ from pu_unet_monai.comparison.variants import Variant
 
 COST = {"parameters": 1234567, "steps": 10, "input_size": [8, 3, 32, 32], "macs": 2_500_000_000}
 COSTS = {
-    "a": COST | {"step_bytes": 123_400_000, "step_seconds": 0.0123},
-    "b": COST | {"step_bytes": None, "step_seconds": 1.5},
+    "a": COST | {"step_bytes": 123_400_000, "step_seconds": 0.0123, "step_seconds_range": [0.0123, 0.01476]},
+    "b": COST | {"step_bytes": None, "step_seconds": 1.5, "step_seconds_range": [1.2, 1.5]},
 }
 
 
@@ -56,8 +56,11 @@ def test_a_case_has_the_mean_of_its_seeds_and_differences_are_case_by_case(proto
     assert (first["mean"], first["cases"]) == (pytest.approx((0.6 + 0.7) / 2), 2)
     assert (second["mean"], second["cases"]) == (pytest.approx(2.5 / 3), 3)
     assert first["difference_from_first"] == 0
-    assert second["difference_from_first"] == pytest.approx(((0.9 - 0.6) + (0.6 - 0.7)) / 2), "r has no pair"
-    assert second["interval_of_difference"] == pytest.approx([-0.1, 0.3])
+    # r has no pair, and p has one under seed 0 alone
+    assert second["difference_from_first"] == pytest.approx(((0.9 - 0.5) + (0.6 - 0.7)) / 2)
+    assert second["interval_of_difference"] == pytest.approx([-0.1, 0.4])
+    assert "| a | 2 x 2 |" in (protocol.output / "compare.md").read_text()
+    assert "| b | 3 x 1 |" in (protocol.output / "compare.md").read_text()
     with (protocol.output / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["variant"], row["seed"]) for row in rows] == [("a", "0")] * 3 + [("a", "1")] * 3 + [("b", "0")] * 3
@@ -70,15 +73,17 @@ def test_table_as_text(protocol):
     ]
     write_tables(cells, COSTS, {"b, seed 1": "log: training ended"}, protocol)
     lines = (protocol.output / "compare.md").read_text().splitlines()
-    assert lines[0] == "|  | parameters | GMACs | step, ms | step, MB | training, min | dice | dice - first |"
-    assert lines[2] == "| a | 1,234,567 | 2.5 | 12.3 | 123 | 1.0 | 0.600 (0.500 to 0.700) |  |"
+    columns = "cases x seeds | parameters | GMACs | step, ms | step, MB | training, min | dice | dice, less that of a"
+    assert lines[0] == f"|  | {columns} |"
+    assert lines[2] == "| a | 2 x 1 | 1,234,567 | 2.5 | 12.3 | 123 | 1.0 | 0.600 (0.500 to 0.700) |  |"
     assert lines[3] == (
-        "| b | 1,234,567 | 2.5 | 1,500 | - | 3.0 | 0.700 (0.500 to 0.900) | +0.100 (+0.000 to +0.200) |"
+        "| b | 2 x 1 | 1,234,567 | 2.5 | 1,500 | - | 3.0 | 0.700 (0.500 to 0.900) | +0.100 (+0.000 to +0.200) |"
     )
     text = "\n".join(lines)
-    assert "test split, 2 cases, seeds 0;" in text
+    assert "test split; means" in text
     assert "failed: b, seed 1: log: training ended" in text
-    assert "one item of 3x32x32. Step: one training step of batch 8" in text
+    assert "training step of 8x3x32x32; its time is the median of steps" in text
+    assert "single ones of which took 80% to 120% of that" in text
     assert "Not a medical device" in text
 
 
@@ -86,4 +91,4 @@ def test_variant_without_any_training_is_a_row_of_costs(protocol):
     write_tables([cell(protocol, "a", 0, {"p": "0.5"})], COSTS, {}, protocol)
     assert found(protocol)["b"]["scores"] == {}
     assert found(protocol)["b"]["training_seconds"] == {}
-    assert "| b | 1,234,567 | 2.5 | 1,500 | - | - | - | - |" in (protocol.output / "compare.md").read_text()
+    assert "| b | 0 x 0 | 1,234,567 | 2.5 | 1,500 | - | - | - | - |" in (protocol.output / "compare.md").read_text()

@@ -88,6 +88,10 @@ def test_long_names_make_short_folders_that_differ():
         (["placement=none,none"], "placement=none, placement=none: the same twice"),
         (["network=Unet3000"], "there is no network 'Unet3000'"),
         (["network=r2_unet:attention"], "expected name:option=value"),
+        (["network=unet:in_channels=1"], "unet:in_channels=1: network unet has no option in_channels; its options are"),
+        (["network=unet:name=vnet"], "has no option name"),
+        (["network=r2_unet:t=2:t=3"], "t is given twice"),
+        (["learning_rate=0.001,1e-3"], "learning_rate=0.001 and learning_rate=1e-3 are the same"),
         (["placement=", "network=nothing"], "--vary placement=: .*; there is no network 'nothing'"),
     ],
 )

@@ -247,12 +247,21 @@ def test_one_voxel_is_enough_for_other_norms(name: str) -> None:
     torch.testing.assert_close(network(x), y, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("pad", [True, False])
-def test_unetr_takes_one_size(pad: bool) -> None:
+@pytest.mark.parametrize(("pad", "sizes"), [(True, [(33, 16), (5, 17)]), (False, [(32, 32), (16, 16), (31, 16)])])
+def test_unetr_takes_one_size(pad: bool, sizes: list[tuple[int, int]]) -> None:
     network = create("unetr", img_size=[32, 16], pad_to_multiple=pad)
-    for size in ((32, 32), (16, 16), (64, 32), (31, 16)):
+    for size in sizes:
         with pytest.raises(UserError, match=rf"size \[32, 16\] only .* got \[{size[0]}, {size[1]}\]: .*sliding win"):
             network(image(1, 2, *size))
+
+
+@torch.no_grad()
+def test_unetr_pads_smaller_images() -> None:
+    network = create("unetr", img_size=[30, 10], pad_to_multiple=True).eval()
+    assert network.size == [32, 16]
+    x = image(1, 2, 31, 13)
+    expected = network(x[:, :, [*range(31), 30]][..., [*range(13), 12, 12, 12]])[:, :, :31, :13]
+    torch.testing.assert_close(network(x), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", OF_MONAI)

@@ -23,6 +23,8 @@ def check_network_options(spatial_dims: int, channels: Sequence[int], norm: str 
     """
     if spatial_dims not in (2, 3):
         raise UserError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
+    if not isinstance(channels, Sequence) or isinstance(channels, str):
+        raise UserError(f"channels must be a list of widths such as [16, 32, 64], got {channels!r}.")
     if len(channels) < 2:
         raise UserError(f"channels must give a width for at least 2 resolutions, got {list(channels)}.")
     if min(channels) < 1:
