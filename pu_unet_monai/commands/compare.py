@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and evaluate every variant under every seed that is not done yet, then write table and picture.
 
-    Killed at any time, the same command goes on from the last whole epoch; with more variants or seeds it adds them.
-    A training that fails does not stop the others.
+    Killed at any time, the same command goes on from the last whole epoch; with more variants or seeds, only those are
+    trained. A training that fails does not stop the others.
 
     Args:
         args: the parsed options.
@@ -124,9 +124,9 @@ def _not_asked_for(output: Path, cells: Sequence[Cell]) -> list[str]:
 
 def _check(args: argparse.Namespace, protocol: Protocol) -> None:
     """Refuse what can be seen to be wrong before anything is built."""
-    varied = [_key(text.partition("=")[0]) for text in args.vary]
-    settings = [_key(key) for key in protocol.settings]
-    if own := [key for key in (*varied, *settings) if key in _OWN]:
+    varied = [_definition(text.partition("=")[0]) for text in args.vary]
+    settings = [_definition(key) for key in protocol.settings]
+    if own := [key for key in (*varied, *settings) if _top(key) in _OWN]:
         raise UserError(
             f"{', '.join(own)}: compare sets these itself; see --seeds, --dataset-dir, --datalist, --output."
         )
@@ -143,10 +143,14 @@ def _check(args: argparse.Namespace, protocol: Protocol) -> None:
     _ = protocol.entries  # says what is wrong with dataset, datalist or split
 
 
-def _key(key: str) -> str:
-    """Return the top-level key that an override reaches; the name of a network is an override of its definition."""
-    key = key.lstrip("+~").split("#")[0]
-    return "network_def" if key == NETWORK else key
+def _definition(key: str) -> str:
+    """Return ``network_def`` for all that reaches it, the name of a network too; other keys as they are."""
+    return "network_def" if _top(key) in (NETWORK, "network_def") else key
+
+
+def _top(key: str) -> str:
+    """Return the top-level key that an override reaches."""
+    return key.lstrip("+~").split("#")[0]
 
 
 def _seeds(text: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,25 @@ def test_again_nothing_is_trained_and_the_rest_is_drawn_anew(finished, dataset, 
     assert (finished / "compare.png").is_file()
 
 
+def test_what_the_command_does_not_name_is_said_to_be_left_out(finished, dataset, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    assert main(arguments(dataset, tmp_path / "copy", "network=residual_unet")) == 0
+    said = capsys.readouterr().out
+    assert f"done before, and not in this table: {DEEP.replace(':', ',')}/seed_0; name all" in said
+    assert list(json.loads((tmp_path / "copy" / "compare.json").read_text())["variants"]) == ["residual_unet"]
+
+
+def test_results_that_have_changed_are_not_tabled(finished, dataset, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    scores = tmp_path / "copy" / "residual_unet" / "seed_0" / "scores.csv"
+    scores.write_text(scores.read_text().replace("0.", "0.9"))
+    assert main(arguments(dataset, tmp_path / "copy", "network=residual_unet")) == 2
+    assert "its weights or scores have changed since compare made them (of 1 such" in capsys.readouterr().err
+    (scores.parent / "made_with.json").write_text("{")
+    assert main(arguments(dataset, tmp_path / "copy", "network=residual_unet")) == 2
+    assert "made_with.json: cannot be read" in capsys.readouterr().err
+
+
 def test_other_settings_do_not_mix(finished, dataset, capsys):
     settings = (*SETTINGS[1:], "max_epochs=2")
     assert main(arguments(dataset, finished, "network=residual_unet", settings=settings)) == 2
@@ -167,7 +187,7 @@ def test_a_training_that_fails_does_not_stop_the_others(dataset, tmp_path, capsy
 
 
 def test_interrupted_and_continued(dataset, tmp_path):
-    settings = ("max_epochs=4", *SETTINGS[1:])
+    settings = ("max_epochs=15", *SETTINGS[1:])
     command = [
         sys.executable,
         "-m",
@@ -176,7 +196,7 @@ def test_interrupted_and_continued(dataset, tmp_path):
     ]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            if "epoch 2/4" in line:
+            if "epoch 2/15" in line:
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stdout.read()
@@ -184,10 +204,12 @@ def test_interrupted_and_continued(dataset, tmp_path):
     assert "interrupted; the same command goes on" in rest
     assert not (tmp_path / "compare.md").exists()
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert "epoch 4/4" in run.stdout
+    assert "epoch 15/15" in run.stdout
     log = (tmp_path / "placement=none" / "seed_0" / "training.log").read_text()
-    assert re.search(r"resume: no checkpoint(.|\n)*parsing config_file(.|\n)*resumed after epoch [123] of 4", log)
-    assert [row["epoch"] for row in read(tmp_path / "placement=none" / "seed_0" / "epochs.csv")] == ["1", "2", "3", "4"]
+    assert re.search(r"resume: no checkpoint(.|\n)*parsing config_file(.|\n)*resumed after epoch \d+ of 15", log)
+    assert [row["epoch"] for row in read(tmp_path / "placement=none" / "seed_0" / "epochs.csv")] == [
+        str(epoch) for epoch in range(1, 16)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +224,7 @@ def test_interrupted_and_continued(dataset, tmp_path):
         ("placement=none", ("--set", "placement=all"), "placement: given more than once with --vary and --set"),
         ("network=unet", ("--set", "network_def#placement=all"), "network_def: given more than once"),
         ("+seed=1,2", (), "seed: compare sets these itself"),
+        ("network=unet", ("--vary", "network_def=1"), "network_def: given more than once"),
         ("placement=none", ("--set", "resume=true"), "resume: compare sets these itself"),
         ("placement=none", ("--split", "tset"), "tset"),
         ("placement=sideways", (), "placement=sideways: placement must be one of none"),

@@ -109,7 +109,8 @@ def test_one_bad_image_does_not_stop_the_others(bundle, images, tmp_path, capsys
     ("more", "expected"),
     [
         (["--set", "imagesize=64"], "has no key imagesize (did you mean image_size?)"),
-        (["--set", "channels=abc"], "cannot be built with {'channels': 'abc'}"),
+        (["--set", "channels=abc"], "channels must be a list of widths such as [16, 32, 64], got 'abc'"),
+        (["--set", "channels=[8,'b']"], "cannot be built with {'channels': [8, 'b']}"),
         (["--set", "network_def#in_chanels=3"], "unexpected keyword argument 'in_chanels'"),
         (["--set", "image_size"], "--set image_size: expected KEY=VALUE"),
         (["--set", "channels=[16,32]"], "does not fit the network"),

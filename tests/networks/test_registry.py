@@ -354,7 +354,9 @@ def test_vnet_drops_channels_and_no_images() -> None:
         assert all(isinstance(module, kind) and module.p == 0.5 for module in dropouts)
     x = torch.ones(64, 16, 4, 4)
     of_monai, ours = VNet(2).down_tr128, create("vnet").network.down_tr128
-    dropped = [(block.dropout(x) == 0).flatten(1).all(1).sum() for block in (of_monai.train(), ours.train())]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # one batch in a thousand would lose all 16 channels of an image
+        dropped = [(block.dropout(x) == 0).flatten(1).all(1).sum() for block in (of_monai.train(), ours.train())]
     assert dropped[0] > 10
     assert dropped[1] == 0
 
