@@ -161,18 +161,36 @@ def test_original_network_by_the_original_recipe(dataset, tmp_path):
     assert "presets/original_recipe.json" in (folder / "training.log").read_text()
 
 
-def test_volumes(tmp_path):
-    heads = Dataset(tmp_path / "heads", tmp_path / "heads.json")
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory) -> Dataset:
+    folder = tmp_path_factory.mktemp("heads")
+    heads = Dataset(folder / "heads", folder / "heads.json")
     volume_phantom.make(heads.folder, number=4, shape=(32, 36, 28))
     assert data_prep.brats.main(["--source", str(heads.folder), "--output", str(heads.datalist)]) == 0
-    settings = ("max_epochs=1", "channels=[8,8,16]", "roi_size=[16,16,16]", "finetune_epochs=0", "num_workers=0")
-    command = arguments(heads, tmp_path / "out", "network=dynunet:deep_supervision=true", settings=settings)
+    return heads
+
+
+def volume_arguments(heads: Dataset, output: Path, vary: str, *more: str) -> list[str]:
+    settings = ("max_epochs=1", "channels=[8,8,16]", "roi_size=[16,16,16]", "num_workers=0", *more)
+    command = arguments(heads, output, vary, settings=settings)
     command[command.index(str(BUNDLE))] = str(REPOSITORY / "bundles" / "pu_unet_brats")
-    assert main(command) == 0
-    (found,) = json.loads((tmp_path / "out" / "compare.json").read_text())["variants"].values()
+    return command
+
+
+def test_volumes(heads, tmp_path):
+    assert main(volume_arguments(heads, tmp_path, "network=dynunet:deep_supervision=true", "finetune_epochs=0")) == 0
+    (found,) = json.loads((tmp_path / "compare.json").read_text())["variants"].values()
     assert found["input_size"] == [1, 4, 16, 16, 16]
     assert {"dice_TC", "dice_WT", "dice_ET"} <= found["scores"].keys()
-    assert (tmp_path / "out" / "compare.png").is_file()
+    assert (tmp_path / "compare.png").is_file()
+
+
+def test_what_only_the_end_of_a_training_would_meet_is_met_before(heads, tmp_path, capsys):
+    """UNETR takes one size, and not the whole boxes of the last epochs."""
+    small = "network=unetr:feature_size=8:hidden_size=12:mlp_dim=16:num_heads=3"
+    assert main(volume_arguments(heads, tmp_path, small, "finetune_epochs=1", "max_epochs=2")) == 2
+    assert "takes images of size [16, 16, 16] only (its img_size), got [" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_training_that_fails_does_not_stop_the_others(dataset, tmp_path, capsys):
