@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import shutil
@@ -212,7 +213,9 @@ def test_interrupted_and_continued(dataset, tmp_path):
         "pu_unet_monai",
         *arguments(dataset, tmp_path, "placement=none", settings=settings),
     ]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    # a shell's background job ignores SIGINT, and what it starts would too
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, preexec_fn=listen) as process:
         for line in process.stdout:
             if "epoch 2/15" in line:
                 process.send_signal(signal.SIGINT)
