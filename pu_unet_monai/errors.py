@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 __all__ = [
+    "INTERRUPTED",
     "NonFiniteLossError",
     "UserError",
     "find_user_error",
@@ -21,6 +22,10 @@ __all__ = [
     "print_error",
     "tell_torchrun",
 ]
+
+
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended, by the shells' convention."""
 
 
 class UserError(ValueError):

@@ -24,13 +24,10 @@ from experiments.brain_report.prepare import prepare
 from experiments.brain_report.set_ups import SET_UPS, config_files
 from experiments.brain_report.table import write_table
 from pu_unet_monai.config_keys import check_keys, parse_settings
-from pu_unet_monai.errors import UserError
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.errors import INTERRUPTED, UserError
+from pu_unet_monai.files import write_json
 
 __all__ = ["main"]
-
-_INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended, by the shells' convention."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last whole epoch", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
     return 0
 
 
@@ -126,8 +123,7 @@ def _prepare(args: argparse.Namespace, datalist: Path, settings: Mapping[str, An
             )
         return
     prepare(args.dataset_dir, datalist, args.test_case, args.seed)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+    write_json(path, asked)
 
 
 def _composite_box(datalist: Path) -> dict[str, list[int]]:

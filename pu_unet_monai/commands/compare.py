@@ -15,12 +15,10 @@ from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.comparison.table import write_tables
 from pu_unet_monai.comparison.variants import NETWORK, PRESET, make_variants
 from pu_unet_monai.config_keys import check_keys, parse_settings
-from pu_unet_monai.errors import UserError
+from pu_unet_monai.errors import INTERRUPTED, UserError
 
 __all__ = ["add_arguments", "run"]
 
-_INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended, by the shells' convention."""
 _OWN = ("seed", "bundle_root", "dataset_dir", "datalist_file", "output_dir", "ckpt_dir", "resume", "pretrained")
 """Keys that the command sets itself, or that would make the variants start unequal."""
 
@@ -78,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         failures = _run_each(cells, costs, protocol)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last whole epoch")
-        return _INTERRUPTED
+        return INTERRUPTED
     done = [cell for cell in cells if cell.is_done]
     if done:
         print((args.output / "compare.md").read_text(encoding="utf-8"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import os
 import tempfile
 import time
@@ -18,7 +17,7 @@ from tqdm import tqdm
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.evaluation.pictures import NOTICE
-from pu_unet_monai.files import atomic_path, make_folder
+from pu_unet_monai.files import make_folder, write_json
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.comparison import Reference, difference, references
 from pu_unet_monai.runtime.formats import AXES, FORMATS, INPUT, OUTPUT, Format, check_packages
@@ -164,5 +163,4 @@ def _write_report(args: argparse.Namespace, bundle: TrainedBundle, outcome: dict
         "tolerance": args.tolerance,
         **outcome,
     }
-    with atomic_path(args.output / "export.json") as path:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(args.output / "export.json", report)

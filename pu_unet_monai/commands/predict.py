@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,9 @@ from tqdm import tqdm
 
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.data.dicom_files import holds_dicom
-from pu_unet_monai.errors import UserError, find_user_error, first_cause, join_some, tell_torchrun
+from pu_unet_monai.errors import INTERRUPTED, UserError, find_user_error, first_cause, join_some, tell_torchrun
 from pu_unet_monai.evaluation.pictures import NOTICE
-from pu_unet_monai.files import atomic_path, make_folder
+from pu_unet_monai.files import make_folder, write_json
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.runtime.memory import peak_resident_bytes
@@ -28,9 +27,6 @@ from pu_unet_monai.runtime.segment_image import find_images, segment_image
 from pu_unet_monai.runtime.segment_volume import find_volumes, segment_volume
 
 __all__ = ["add_arguments", "run"]
-
-_INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended, by the shells' convention."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     print(NOTICE)
     if interrupted:
         print(f"interrupted; not run: {join_some(not_run)}")
-        return _INTERRUPTED
+        return INTERRUPTED
     if failed:
         tell_torchrun(f"{len(failed)} cases failed, see {args.output / 'report.json'}")
         return 1
@@ -202,8 +198,7 @@ def _write_report(output: Path, bundle: TrainedBundle, peak_bytes: int, outcome:
         "peak_memory_mb": round(peak_bytes / 1e6),
         **outcome,
     }
-    with atomic_path(output / "report.json") as path:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(output / "report.json", report)
     return report["weights_note"]
 
 

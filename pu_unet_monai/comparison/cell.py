@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.comparison.variants import Variant
-from pu_unet_monai.files import atomic_path, read_json
+from pu_unet_monai.files import file_sha256, read_json, write_json
 from pu_unet_monai.runtime.bundle_run import run_bundle
 
 __all__ = ["Cell"]
@@ -93,10 +92,7 @@ class Cell:
     def _results(self) -> dict[str, str | None]:
         """Return the hashes of what a finished cell holds."""
         files = {name: self.folder / name for name in ("models/model.pt", "scores.csv", "epochs.csv")}
-        return {
-            name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-            for name, path in files.items()
-        }
+        return {name: file_sha256(path) if path.is_file() else None for name, path in files.items()}
 
     def _made_with(self) -> dict[str, Any]:
         """All that decides the result, as JSON has it; where files lie does not."""
@@ -125,5 +121,4 @@ class Cell:
         return self.folder / "examples.json"
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        with atomic_path(self.folder / name) as path:
-            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(self.folder / name, content)

@@ -17,7 +17,7 @@ from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.comparison.variants import Variant
 from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.evaluation.complexity import count_macs, count_parameters, count_training_bytes, time_alternately
-from pu_unet_monai.files import atomic_path, read_json
+from pu_unet_monai.files import read_json, write_json
 
 __all__ = ["load_or_measure_costs"]
 
@@ -49,8 +49,7 @@ def load_or_measure_costs(variants: Sequence[Variant], protocol: Protocol) -> di
     if earlier.get("of") == of:
         return earlier["costs"]
     costs = _measure(variants, protocol)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps({"of": of, "costs": costs}, indent=2) + "\n", encoding="utf-8")
+    write_json(path, {"of": of, "costs": costs})
     return costs
 
 

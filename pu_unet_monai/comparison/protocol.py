@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from pu_unet_monai.comparison.variants import Variant
 from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.datalist import load_datalist
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.files import file_sha256
 
 __all__ = ["Protocol"]
 
@@ -82,8 +82,5 @@ class Protocol:
         files = self.training_files(variant) if variant else [self.config("train.json")]
         files = [*files, self.config("evaluate.json"), self.datalist_file]
         names = [*(path.name for path in files[:-1]), "datalist"]
-        hashes = {
-            f"{name} (SHA-256)": hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-            for name, path in zip(names, files, strict=True)
-        }
+        hashes = {f"{name} (SHA-256)": file_sha256(path)[:16] for name, path in zip(names, files, strict=True)}
         return {"package": __version__, "split": self.split, **hashes, **self.settings}

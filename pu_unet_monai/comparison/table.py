@@ -178,15 +178,14 @@ def _score(score: Mapping[str, Any] | None, cases: int) -> str:
     if score is None:
         return "-"
     fewer = "" if score["cases"] == cases else f", {score['cases']} cases"
-    return f"{score['mean']:.3f}{_interval(score['interval'])}{fewer}"
+    return _with_interval(score["mean"], score["interval"], ".3f") + fewer
 
 
 def _difference(score: Mapping[str, Any] | None) -> str:
     if score is None or score["difference_from_first"] is None:
         return "-"
-    bounds = score["interval_of_difference"]
-    return f"{score['difference_from_first']:+.3f}" + (f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else "")
+    return _with_interval(score["difference_from_first"], score["interval_of_difference"], "+.3f")
 
 
-def _interval(bounds: Sequence[float] | None) -> str:
-    return f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
+def _with_interval(mean: float, bounds: Sequence[float] | None, form: str) -> str:
+    return f"{mean:{form}}" + (f" ({bounds[0]:{form}} to {bounds[1]:{form}})" if bounds else "")

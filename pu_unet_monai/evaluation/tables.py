@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import atomic_path, write_json
 
 __all__ = ["markdown_table", "write_results"]
 
@@ -19,6 +18,6 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 def write_results(results: Mapping[str, Any], text: str, stem: Path) -> None:
     """Write ``<stem>.json`` and ``<stem>.md``."""
-    for path, content in ((stem.with_suffix(".json"), json.dumps(results, indent=2)), (stem.with_suffix(".md"), text)):
-        with atomic_path(path) as temporary:
-            temporary.write_text(content + "\n", encoding="utf-8")
+    write_json(stem.with_suffix(".json"), results)
+    with atomic_path(stem.with_suffix(".md")) as path:
+        path.write_text(text + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from monai.utils import convert_to_tensor
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation.confusion_matrix import class_scores, draw_confusion_matrix
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import write_json
 
 __all__ = ["ConfusionMatrixWriter"]
 
@@ -85,8 +84,7 @@ class ConfusionMatrixWriter:
             "scores": class_scores(counts, self.class_names),
         }
         path = self.output_dir / "confusion_matrix.json"
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(path, content)
         draw_confusion_matrix(
             counts, self.class_names, path.with_suffix(".png"), f"Confusion matrix, voxels of {int(cases)} cases"
         )

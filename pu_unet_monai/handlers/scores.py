@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ from monai.utils import CommonKeys, convert_to_tensor, string_list_all_gather
 
 from pu_unet_monai.data.case_name import case_name
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import atomic_path, write_json
 
 __all__ = ["ScoresWriter"]
 
@@ -94,8 +93,7 @@ class ScoresWriter:
         content = {"split": self.split, "seed": self.seed, "means": summary}
         if self.channel_names:
             content["empty"] = dict(zip(self.channel_names, empty, strict=True))
-        with atomic_path(self.output_dir / "scores.json") as path:
-            path.write_text(json.dumps(content, indent=2) + "\n")
+        write_json(self.output_dir / "scores.json", content)
         for name, mean in summary.items():
             _log.info("%-24s %s", name, f"{mean['mean']:.4f}  ({mean['cases']} cases)" if mean["cases"] else "-")
         _log.info("scores of %d cases of the %s split: %s", len(rows), self.split, self.output_dir / "scores.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -17,6 +16,7 @@ from monai.utils import CommonKeys
 
 from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.errors import UserError, find_user_error, first_cause
+from pu_unet_monai.files import file_sha256
 from pu_unet_monai.runtime.weights import load_weights
 
 __all__ = ["TrainedBundle"]
@@ -69,7 +69,7 @@ class TrainedBundle:
     @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the file of weights."""
-        return hashlib.sha256(self.weights_file.read_bytes()).hexdigest()
+        return file_sha256(self.weights_file)
 
     def predict(self, image: Any, probabilities: bool = False) -> dict[str, MetaTensor]:
         """Segment one image.

@@ -8,10 +8,12 @@ output lacks ``6 * stride - 4`` pixels on each side.
 from __future__ import annotations
 
 import torch
+import torch.nn as nn
+from monai.networks.layers.factories import Pool
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["center_crop", "check_valid_size", "output_margin", "tile_margin"]
+__all__ = ["CroppingUNet", "center_crop", "check_valid_size", "output_margin", "tile_margin"]
 
 
 def output_margin(stride: int) -> int:
@@ -50,3 +52,46 @@ def center_crop(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     for axis in range(2, x.dim()):
         x = x.narrow(axis, (x.shape[axis] - like.shape[axis]) // 2, like.shape[axis])
     return x
+
+
+class CroppingUNet(nn.Module):
+    """The path of a U-Net through its layers, with the middle of every skip connection.
+
+    Args:
+        spatial_dims: number of spatial dimensions, 2 or 3.
+        encoders: blocks on the way down, from full resolution, with a max pooling after each.
+        bottleneck: block at the lowest resolution.
+        ups: what doubles the size on the way up, from the lowest resolution.
+        decoders: blocks on the way up, which take the skip connection and then what was doubled.
+        head: the last layer.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        encoders: nn.ModuleList,
+        bottleneck: nn.Module,
+        ups: nn.ModuleList,
+        decoders: nn.ModuleList,
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.encoders = encoders
+        self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2)
+        self.bottleneck = bottleneck
+        self.ups = ups
+        self.decoders = decoders
+        self.head = head
+
+    def run_layers(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of ``x``, whose size fits the layers."""
+        skips: list[torch.Tensor] = []
+        for encoder in self.encoders:
+            x = encoder(x)
+            skips.append(x)
+            x = self.pool(x)
+        x = self.bottleneck(x)
+        for up, decoder in zip(self.ups, self.decoders):  # noqa: B905 - TorchScript's zip takes no `strict`
+            x = up(x)
+            x = decoder(torch.cat([center_crop(skips.pop(), x), x], dim=1))
+        return self.head(x)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
-from monai.networks.layers.factories import Conv, Pool
+from monai.networks.layers.factories import Conv
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks.blocks.network_input import check_input, mirror
 from pu_unet_monai.networks.blocks.network_options import check_network_options
 from pu_unet_monai.networks.blocks.valid_convolutions import (
-    center_crop,
+    CroppingUNet,
     check_valid_size,
     output_margin,
     tile_margin,
@@ -23,7 +23,7 @@ from pu_unet_monai.networks.blocks.valid_convolutions import (
 __all__ = ["OriginalUNet"]
 
 
-class OriginalUNet(nn.Module):
+class OriginalUNet(CroppingUNet):
     """U-Net of Ronneberger, Fischer and Brox (2015), section 2 and figure 1.
 
     Two valid convolutions of size 3 with bias and ReLU at each resolution, without normalisation; max pooling on the
@@ -77,17 +77,9 @@ class OriginalUNet(nn.Module):
         same_size: bool = False,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
         check_network_options(spatial_dims, channels)
         if not 0 <= dropout < 1:
             raise UserError(f"dropout must be 0 or more and less than 1, got {dropout}.")
-        self.spatial_dims = spatial_dims
-        self.in_channels = in_channels
-        self.same_size = same_size
-        self.stride = 2 ** (len(channels) - 1)
-        self.margin = output_margin(self.stride)
-        self.tile_margin = tile_margin(self.stride)
-
         conv = Conv[Conv.CONV, spatial_dims]
         up = Conv[Conv.CONVTRANS, spatial_dims]
 
@@ -97,13 +89,21 @@ class OriginalUNet(nn.Module):
             return nn.Sequential(*layers, *([nn.Dropout(rate)] if rate else []))
 
         rates = [0.0] * (len(channels) - 2) + [dropout]
-        self.encoders = nn.ModuleList(map(block, (in_channels, *channels[:-2]), channels[:-1], rates))
-        self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2)
-        self.bottleneck = block(channels[-2], channels[-1], dropout)
         coarse_to_fine = list(itertools.pairwise(reversed(channels)))
-        self.ups = nn.ModuleList(up(coarse, fine, kernel_size=2, stride=2) for coarse, fine in coarse_to_fine)
-        self.decoders = nn.ModuleList(block(2 * fine, fine) for _, fine in coarse_to_fine)
-        self.head = conv(channels[0], out_channels, kernel_size=1)
+        super().__init__(
+            spatial_dims,
+            encoders=nn.ModuleList(map(block, (in_channels, *channels[:-2]), channels[:-1], rates)),
+            bottleneck=block(channels[-2], channels[-1], dropout),
+            ups=nn.ModuleList(up(coarse, fine, kernel_size=2, stride=2) for coarse, fine in coarse_to_fine),
+            decoders=nn.ModuleList(block(2 * fine, fine) for _, fine in coarse_to_fine),
+            head=conv(channels[0], out_channels, kernel_size=1),
+        )
+        self.spatial_dims = spatial_dims
+        self.in_channels = in_channels
+        self.same_size = same_size
+        self.stride = 2 ** (len(channels) - 1)
+        self.margin = output_margin(self.stride)
+        self.tile_margin = tile_margin(self.stride)
         self.apply(_initialise)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ class OriginalUNet(nn.Module):
         if self.same_size:
             return self._run_mirrored(x)
         check_valid_size(x, self.stride)
-        return self._run(x)
+        return self.run_layers(x)
 
     def _run_mirrored(self, x: torch.Tensor) -> torch.Tensor:
         """Run on the mirrored image, padded before by the tiles' margin and behind to the next size that fits."""
@@ -120,22 +120,10 @@ class OriginalUNet(nn.Module):
         for i, s in enumerate(size):
             padded = self.stride * ((s + self.tile_margin + self.margin + 4 + self.stride - 1) // self.stride) - 4
             x = mirror(x, 2 + i, self.tile_margin, padded - self.tile_margin - s)
-        y = self._run(x)
+        y = self.run_layers(x)
         for i, s in enumerate(size):
             y = y.narrow(2 + i, self.tile_margin - self.margin, s)
         return y
-
-    def _run(self, x: torch.Tensor) -> torch.Tensor:
-        skips: list[torch.Tensor] = []
-        for encoder in self.encoders:
-            x = encoder(x)
-            skips.append(x)
-            x = self.pool(x)
-        x = self.bottleneck(x)
-        for up, decoder in zip(self.ups, self.decoders):  # noqa: B905 - TorchScript's zip takes no `strict`
-            x = up(x)
-            x = decoder(torch.cat([center_crop(skips.pop(), x), x], dim=1))
-        return self.head(x)
 
 
 @torch.no_grad()

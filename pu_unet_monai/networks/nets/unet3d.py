@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
-from monai.networks.layers.factories import Conv, Pool
+from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_act_layer, get_norm_layer
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks.blocks.network_input import check_input, crop_to, pad_to_multiple
 from pu_unet_monai.networks.blocks.network_options import check_network_options
 from pu_unet_monai.networks.blocks.valid_convolutions import (
-    center_crop,
+    CroppingUNet,
     check_valid_size,
     output_margin,
     tile_margin,
@@ -23,7 +23,7 @@ from pu_unet_monai.networks.blocks.valid_convolutions import (
 __all__ = ["UNet3D"]
 
 
-class UNet3D(nn.Module):
+class UNet3D(CroppingUNet):
     """3D U-Net of Cicek, Abdulkadir, Lienkamp, Brox and Ronneberger (2016), section 2 and figure 2.
 
     Two convolutions of size 3 with bias, each with norm and activation, at each resolution, the second of which
@@ -70,20 +70,12 @@ class UNet3D(nn.Module):
         norm: str | tuple = "BATCH",
         act: str | tuple = "RELU",
     ) -> None:
-        super().__init__()
         check_network_options(spatial_dims, channels, norm)
         if len(channels) < 3:
             raise UserError(
                 f"channels must give the width of the first convolution and of at least 2 resolutions, got "
                 f"{list(channels)}."
             )
-        self.spatial_dims = spatial_dims
-        self.in_channels = in_channels
-        self.valid = valid
-        self.stride = 2 ** (len(channels) - 2)
-        self.margin = output_margin(self.stride)
-        self.tile_margin = tile_margin(self.stride)
-
         conv = Conv[Conv.CONV, spatial_dims]
         up = Conv[Conv.CONVTRANS, spatial_dims]
 
@@ -98,34 +90,32 @@ class UNet3D(nn.Module):
             return nn.Sequential(*layers)
 
         first, *widths = channels
-        self.encoders = nn.ModuleList([block(in_channels, first, widths[0])])
-        self.encoders.extend(block(fine, fine, coarse) for fine, coarse in itertools.pairwise(widths[:-1]))
-        self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2)
-        self.bottleneck = block(widths[-2], widths[-2], widths[-1])
         coarse_to_fine = list(itertools.pairwise(reversed(widths)))
-        self.ups = nn.ModuleList(
-            up(coarse, coarse, kernel_size=2, stride=2, bias=False) for coarse, _ in coarse_to_fine
+        super().__init__(
+            spatial_dims,
+            encoders=nn.ModuleList(
+                [
+                    block(in_channels, first, widths[0]),
+                    *(block(fine, fine, coarse) for fine, coarse in itertools.pairwise(widths[:-1])),
+                ]
+            ),
+            bottleneck=block(widths[-2], widths[-2], widths[-1]),
+            ups=nn.ModuleList(up(coarse, coarse, kernel_size=2, stride=2, bias=False) for coarse, _ in coarse_to_fine),
+            decoders=nn.ModuleList(block(fine + coarse, fine, fine) for coarse, fine in coarse_to_fine),
+            head=conv(widths[0], out_channels, kernel_size=1),
         )
-        self.decoders = nn.ModuleList(block(fine + coarse, fine, fine) for coarse, fine in coarse_to_fine)
-        self.head = conv(widths[0], out_channels, kernel_size=1)
+        self.spatial_dims = spatial_dims
+        self.in_channels = in_channels
+        self.valid = valid
+        self.stride = 2 ** (len(channels) - 2)
+        self.margin = output_margin(self.stride)
+        self.tile_margin = tile_margin(self.stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits of ``x``."""
         check_input(x, self.in_channels, self.spatial_dims)
         if self.valid:
             check_valid_size(x, self.stride)
-            return self._run(x)
+            return self.run_layers(x)
         x, size = pad_to_multiple(x, self.stride)
-        return crop_to(self._run(x), size)
-
-    def _run(self, x: torch.Tensor) -> torch.Tensor:
-        skips: list[torch.Tensor] = []
-        for encoder in self.encoders:
-            x = encoder(x)
-            skips.append(x)
-            x = self.pool(x)
-        x = self.bottleneck(x)
-        for up, decoder in zip(self.ups, self.decoders):  # noqa: B905 - TorchScript's zip takes no `strict`
-            x = up(x)
-            x = decoder(torch.cat([center_crop(skips.pop(), x), x], dim=1))
-        return self.head(x)
+        return crop_to(self.run_layers(x), size)
