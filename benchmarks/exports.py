@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import alternate, median_ratio
+from benchmarks.measure import alternate, ratio
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
             name: {
                 "wall_seconds": [round(t, 4) for t in times[name]["wall"]],
                 "cpu_seconds": [round(t, 4) for t in times[name]["cpu"]],
-                "times_less_cpu": round(median_ratio(times[first]["cpu"], times[name]["cpu"]), 2),
+                "times_less_cpu": round(ratio(times[first]["cpu"], times[name]["cpu"]).median, 2),
                 "difference": (found[name] - reference).abs().max().item() / largest,
             }
             for name in sides

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
+from scipy import stats
 from tqdm import tqdm
 
-__all__ = ["alternate", "median_ratio"]
+__all__ = ["Ratio", "Times", "alternate", "alternate_here", "ratio"]
+
+Times = dict[str, dict[str, list[float]]]
+"""Seconds of wall time and of CPU time of every run, by side: ``{"side": {"wall": [...], "cpu": [...]}}``."""
+
+_RESAMPLES = 2000
 
 
-def alternate(
-    sides: Mapping[str, Callable[[], Any]], rounds: int
-) -> tuple[dict[str, dict[str, list[float]]], dict[str, Any]]:
+class Ratio(NamedTuple):
+    """A ratio of times: the median of the pairwise ratios, and its 95 % bootstrap interval over the pairs."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def alternate(sides: Mapping[str, Callable[[], Any]], rounds: int) -> tuple[Times, dict[str, Any]]:
     """Run all sides once a round, in turn, each in a process of its own, after one unmeasured round.
 
     Args:
@@ -25,15 +41,14 @@ def alternate(
         rounds: how many times.
 
     Returns:
-        Seconds of wall time and of CPU time of every run, by side: ``{"side": {"wall": [...], "cpu": [...]}}``; and
-        what each side returned the last time.
+        The times, and what each side returned the last time.
     """
-    times: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in sides}
+    times: Times = {name: {"wall": [], "cpu": []} for name in sides}
     found: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         spawn = multiprocessing.get_context("spawn")  # a fork would inherit this process's allocator and threads
         processes = {name: stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for name in sides}
-        for run in tqdm(range(rounds + 1), desc="rounds"):
+        for run in tqdm(range(rounds + 1), desc="rounds", disable=None):
             for name, side in sides.items():
                 wall, cpu, found[name] = processes[name].submit(_timed, side).result()
                 if run:
@@ -42,12 +57,43 @@ def alternate(
     return times, found
 
 
+def alternate_here(sides: Mapping[str, Callable[[], Any]], rounds: int) -> Times:
+    """Run all sides once a round, in turn, in this process, after two unmeasured rounds: for what takes milliseconds.
+
+    Args:
+        sides: what to run, by name.
+        rounds: how many times.
+    """
+    times: Times = {name: {"wall": [], "cpu": []} for name in sides}
+    for run in tqdm(range(-2, rounds), desc="rounds", disable=None):
+        for name, side in sides.items():
+            wall, cpu, _ = _timed(side)
+            if run >= 0:
+                times[name]["wall"].append(wall)
+                times[name]["cpu"].append(cpu)
+    return times
+
+
 def _timed(side: Callable[[], Any]) -> tuple[float, float, Any]:
+    _synchronize()
     wall, cpu = time.perf_counter(), time.process_time()
     result = side()
+    _synchronize()
     return time.perf_counter() - wall, time.process_time() - cpu, result
 
 
-def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the median of the pairwise ratios first / second."""
-    return statistics.median(a / b for a, b in zip(first, second, strict=True))
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
+    """Compare the times of two sides, pair by pair: first / second."""
+    ratios = np.asarray(first) / np.asarray(second)
+    median = float(np.median(ratios))
+    if len(ratios) < 2 or np.ptp(ratios) == 0:
+        return Ratio(median, median, median)
+    interval = stats.bootstrap(
+        (ratios,), np.median, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return Ratio(median, float(interval.low), float(interval.high))

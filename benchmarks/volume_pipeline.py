@@ -36,7 +36,7 @@ from monai.transforms import (
     Spacingd,
 )
 
-from benchmarks.measure import alternate, median_ratio
+from benchmarks.measure import alternate, ratio
 from pu_unet_monai.data.label_numbering import REGIONS
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
             name: {
                 "wall_seconds": [round(t, 3) for t in times[name]["wall"]],
                 "cpu_seconds": [round(t, 3) for t in times[name]["cpu"]],
-                "times_less_cpu": round(median_ratio(times[names[0]]["cpu"], times[name]["cpu"]), 2),
+                "times_less_cpu": round(ratio(times[names[0]]["cpu"], times[name]["cpu"]).median, 2),
                 "dice_with_truth": dice(found[name], truth),
                 "dice_with_float32": dice(found[name], found[same_in_float32[name]]),
             }

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks.measure import alternate, median_ratio
+from benchmarks.measure import alternate, alternate_here, ratio
 
 
 def busy(seconds: float) -> int:
@@ -27,7 +27,24 @@ def test_sides_are_timed_in_turn_in_processes_of_their_own() -> None:
     assert min(times["idle"]["wall"]) >= 0.2
 
 
-def test_median_of_pairs() -> None:
-    assert median_ratio([2, 9, 8], [1, 3, 2]) == 3
-    with pytest.raises(ValueError, match="zip"):
-        median_ratio([1, 2], [1])
+def test_sides_are_timed_in_turn_in_this_process() -> None:
+    turns: list[str] = []
+    sides = {"a": functools.partial(turns.append, "a"), "b": functools.partial(turns.append, "b")}
+    times = alternate_here(sides, 3)
+    assert turns == ["a", "b"] * 5  # two rounds are not measured
+    assert [len(times[name][clock]) for name in ("a", "b") for clock in ("wall", "cpu")] == [3] * 4
+    times = alternate_here({"busy": functools.partial(busy, 0.05), "idle": functools.partial(time.sleep, 0.05)}, 1)
+    assert times["busy"]["cpu"][0] >= 0.05 > times["idle"]["cpu"][0]
+    assert times["idle"]["wall"][0] >= 0.05
+
+
+def test_ratio_of_pairs() -> None:
+    assert ratio([2, 9, 8], [1, 3, 2]).median == 3
+    assert ratio([2, 4], [1, 2]) == (2, 2, 2)
+    assert ratio([3], [2]) == (1.5, 1.5, 1.5)
+    median, low, high = ratio([1.0, 1.1, 1.2, 1.3, 5.0], [1.0] * 5)
+    assert median == pytest.approx(1.2)
+    assert 1.0 <= low < median < high <= 5.0
+    assert str(ratio([1], [1])) == "1.000 (1.000 to 1.000)"
+    with pytest.raises(ValueError, match="shapes"):
+        ratio([1, 2, 3], [1, 2])
