@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.networks.layers import Conv
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from pu_unet_monai.networks.blocks import ProductUnit, product_unit
+from pu_unet_monai.networks.blocks import ProductUnit, product_unit, product_unit_function
+from pu_unet_monai.networks.nets import PUUNet
+from pu_unet_monai.runtime.dry_run import dry_run
 
 LOW = [torch.bfloat16, torch.float16]
 SOFTPLUS_0 = math.log(2.0)  # softplus(theta) at the start
@@ -281,3 +284,176 @@ def test_registering_twice_is_harmless() -> None:
 def test_invalid_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ProductUnit(2, 1, 1, **options)
+
+
+def gradients(unit: ProductUnit, x: torch.Tensor, dtype: torch.dtype, plain: bool) -> dict[str, torch.Tensor]:
+    """Output and gradients of a product unit under autocast to ``dtype``, by the fused or by the plain path."""
+    unit.zero_grad()
+    x = x.detach().requires_grad_()
+    with torch.autocast("cpu", dtype if dtype in LOW else torch.bfloat16, enabled=dtype in LOW):
+        y = unit._plain(x) if plain else unit(x)
+    weights = torch.linspace(-1, 2, y.numel()).reshape(y.shape)
+    (y * weights / y.detach().abs().float().clamp_min(1)).sum().backward()
+    found = {name: parameter.grad.clone() for name, parameter in unit.named_parameters() if parameter.grad is not None}
+    return {"y": y.detach(), "x": x.grad, **found}
+
+
+@pytest.mark.parametrize("positivity", ["softplus", "lower_bound"])
+@pytest.mark.parametrize("log_clip", [10.0, 5.0, None, 0.2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, *LOW], ids=str)
+def test_fused_path_is_the_plain_one(dtype: torch.dtype, log_clip: float | None, positivity: str) -> None:
+    """Where a third of the outputs is clipped, where none is, in every precision, and cut into pieces."""
+    wide = dtype if dtype == torch.float64 else torch.float32
+    for scale in (0.3, 8.0):
+        unit = create(spatial_dims=2, in_channels=4, out_channels=3, positivity=positivity, log_clip=log_clip).to(wide)
+        with torch.no_grad():
+            unit.conv.weight *= scale if log_clip is not None else 0.3
+        x = torch.randn(2, 4, 9, 7, dtype=wide, generator=torch.Generator().manual_seed(1))
+        plain = gradients(unit, x, dtype, plain=True)
+        if log_clip is not None and log_clip >= 4:
+            bound = torch.tensor(math.exp(log_clip), dtype=wide).to(dtype)
+            clipped = (plain["y"] >= bound).float().mean().item()
+            assert clipped > 0.05 if scale > 1 else clipped < 0.05, clipped
+        fused = gradients(unit, x, dtype, plain=False)
+        assert fused.keys() == plain.keys() == {"y", "x", "theta", "conv.weight", "conv.bias"}
+        rtol = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}[dtype]
+        for name, expected in plain.items():
+            assert fused[name].dtype == expected.dtype
+            largest = expected.abs().max().item()
+            torch.testing.assert_close(fused[name], expected, rtol=rtol, atol=rtol * largest, msg=f"{name} {scale}")
+
+
+@pytest.mark.parametrize("log_clip", [4.0625, 5.75, 7.9375, 8.0, 10.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, *LOW], ids=str)
+def test_clipped_outputs_are_told_from_their_neighbours(dtype: torch.dtype, log_clip: float) -> None:
+    """The largest s under the bound has a gradient, the bound itself has none, at both ends."""
+    step = torch.finfo(dtype).eps * 2 ** math.floor(math.log2(log_clip) - 1e-9)  # between the numbers under the bound
+    s = torch.tensor([log_clip - step, log_clip, log_clip + 2 * step], dtype=torch.float64).to(dtype)
+    assert s.double().tolist() == [log_clip - step, log_clip, log_clip + 2 * step]
+    s = torch.cat([s, -s]).repeat(11)  # long enough for vectorised code and what it leaves over
+    y = s.clamp(-log_clip, log_clip).exp()
+    bounds = product_unit_function._unclipped(log_clip, dtype)
+    passed = torch.ops.aten.hardtanh_backward(torch.ones_like(y), y, *bounds) != 0
+    assert torch.equal(passed, s.abs() < log_clip)
+
+
+def test_training_bytes_are_those_of_a_convolution() -> None:
+    for dims, size in ((2, (2, 3, 256, 256)), (3, (1, 4, 96, 96, 96))):
+        for dtype in (None, torch.bfloat16):
+            of = {
+                placement: dry_run(
+                    PUUNet(dims, size[1], 1, (32, 64, 128, 256), placement=placement), size, dtype=dtype, backward=True
+                ).peak_bytes
+                for placement in ("none", "low_resolution", "all")
+            }
+            assert of["low_resolution"] <= 1.0005 * of["none"]
+            assert of["all"] <= 1.0005 * of["none"]
+
+
+def test_evaluation_leaves_its_input_alone() -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    for dtype in (torch.float32, torch.bfloat16):
+        unit, x = unit.to(dtype), torch.randn(1, 2, 5, 5).to(dtype)
+        before, weight = x.clone(), unit.conv.weight.clone()
+        with torch.no_grad():
+            y = unit(x)
+        assert torch.equal(x, before)
+        assert torch.equal(unit.conv.weight, weight)
+        assert not y.requires_grad
+        torch.testing.assert_close(y, unit(x).detach(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_layouts_and_pieces(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    unit = create(spatial_dims=2, in_channels=4, out_channels=3)
+    x = torch.randn(3, 4, 6, 5, generator=torch.Generator().manual_seed(0))
+    expected = gradients(unit, x, dtype, plain=False)
+    monkeypatch.setattr(product_unit_function, "_PIECE", 7)
+    for same in (
+        x,
+        x.to(memory_format=torch.channels_last),
+        torch.stack([x, x], dim=-1)[..., 0],  # with gaps
+        x.flip(0).flip(0).transpose(2, 3).contiguous().transpose(2, 3),
+    ):
+        for name, found in gradients(unit, same, dtype, plain=False).items():
+            torch.testing.assert_close(found, expected[name], rtol=1e-2 if dtype in LOW else 1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("frozen", [("theta",), ("conv.weight",), ("conv.weight", "conv.bias"), ("x", "theta"), ("x",)])
+def test_what_is_frozen_gets_no_gradient(frozen: tuple[str, ...]) -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    unit(x).sum().backward()
+    tensors = {"x": x, **dict(unit.named_parameters())}
+    expected = {name: tensor.grad.clone() for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        tensor.grad = None
+        tensor.requires_grad_(name not in frozen)
+    unit(x).sum().backward()
+    for name, tensor in tensors.items():
+        if name in frozen:
+            assert tensor.grad is None
+        else:
+            assert torch.equal(tensor.grad, expected[name])
+
+
+def test_parameters_from_outside() -> None:
+    """With parameters that are not the unit's own, as ``torch.func`` gives them, the gradients are those of these."""
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    others = {name: (2 * p.detach()).requires_grad_() for name, p in unit.named_parameters()}
+    torch.func.functional_call(unit, others, (x,)).sum().backward()
+    twice = create(spatial_dims=2, in_channels=2, out_channels=2)
+    with torch.no_grad():
+        for parameter in twice.parameters():
+            parameter *= 2
+    twice(x).sum().backward()
+    for name, parameter in twice.named_parameters():
+        torch.testing.assert_close(others[name].grad, parameter.grad)
+    own = torch.func.grad(lambda values: torch.func.functional_call(unit, values, (x,)).sum())
+    for name, gradient in own({name: p.detach() for name, p in others.items()}).items():
+        torch.testing.assert_close(gradient, others[name].grad, rtol=1e-4, atol=1e-4)
+
+
+def test_compilers_see_plain_operations() -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    x = torch.randn(1, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    expected = unit(x)
+    compiled = torch.compile(unit, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), expected)
+    expected.sum().backward()
+    gradient = unit.conv.weight.grad.clone()
+    unit.zero_grad()
+    compiled(x).sum().backward()
+    torch.testing.assert_close(unit.conv.weight.grad, gradient, rtol=1e-4, atol=1e-4)
+    traced = torch.jit.trace(unit, x)
+    torch.testing.assert_close(traced(x[..., :3]), unit(x[..., :3]))
+    program = torch.export.export(unit, (x,))
+    torch.testing.assert_close(program.module()(x), expected)
+
+
+def test_recomputed_in_the_backward_pass() -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    expected = gradients(unit, x, torch.float32, plain=False)
+    unit.zero_grad()
+    y = checkpoint(unit, x, use_reentrant=False)
+    weights = torch.linspace(-1, 2, y.numel()).reshape(y.shape)
+    (y * weights / y.detach().abs().clamp_min(1)).sum().backward()
+    torch.testing.assert_close(x.grad, expected["x"])
+
+
+def test_twice_through_one_graph() -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    loss = unit(torch.ones(1, 2, 4, 4)).sum()
+    loss.backward(retain_graph=True)
+    once = unit.conv.weight.grad.clone()
+    loss.backward()
+    torch.testing.assert_close(unit.conv.weight.grad, 2 * once)
+
+
+def test_second_derivatives_are_refused() -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    x = torch.ones(1, 2, 4, 4, requires_grad=True)
+    with pytest.raises(NotImplementedError, match="create_graph"):
+        torch.autograd.grad(unit(x).sum(), x, create_graph=True)

@@ -12,6 +12,7 @@ from monai.networks.layers.convutils import same_padding
 from monai.networks.layers.factories import Conv
 
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.networks.blocks.product_unit_function import SMALLEST_LOG_CLIP, ProductUnitFunction, evaluate
 
 __all__ = ["ProductUnit"]
 
@@ -95,18 +96,44 @@ class ProductUnit(nn.Module):
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 
-    def positive(self, x: torch.Tensor) -> torch.Tensor:
-        """Map any real input to positive numbers, in float32; float64 stays float64."""
+    def positive(self, x: torch.Tensor, theta: torch.Tensor | None = None) -> torch.Tensor:
+        """Map any real input to positive numbers, in float32; float64 stays float64.
+
+        Args:
+            x: any real numbers.
+            theta: the learnable scalar. Defaults to None, the unit's own.
+        """
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        floor = F.softplus(self.theta.to(x.dtype)) + self.eps
+        floor = self.floor(self.theta if theta is None else theta, x.dtype)
         if self.positivity == "softplus":
-            return F.softplus(x) + floor
-        return torch.maximum(x, floor)
+            return F.softplus(x).add_(floor)
+        return torch.where(x <= floor, floor, x)
+
+    def floor(self, theta: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return the learnable part of the positivity map, softplus(theta) + eps."""
+        return F.softplus(theta.to(dtype)) + self.eps
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the products of powers of the positive ``x``."""
+        if torch.jit.is_scripting():
+            return self._plain(x)
+        return self._fused(x)
+
+    @torch.jit.unused
+    def _fused(self, x: torch.Tensor) -> torch.Tensor:
+        """Take the path that is fastest here: no graph, a backward pass of its own, or operations that others fuse."""
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+            return self._plain(x)
+        if self.log_clip is not None and self.log_clip < SMALLEST_LOG_CLIP:
+            return self._plain(x)
+        if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
+            return ProductUnitFunction.apply(self, x, self.theta, self.conv.weight, self.conv.bias)
+        return evaluate(self, x)
+
+    def _plain(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute what :func:`evaluate` does in plain operations, which exporters and compilers can take apart."""
         s = self.conv(torch.log(self.positive(x)).to(x.dtype))
-        return torch.exp(self.clip(s.to(torch.promote_types(s.dtype, torch.float32)))).to(s.dtype)
+        return torch.exp(self.clip(s))
 
     def clip(self, s: torch.Tensor) -> torch.Tensor:
         """Clip in log space; at and beyond the bound the gradient is zero."""
