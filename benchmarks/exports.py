@@ -29,8 +29,9 @@ from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.runtime.bundle import TrainedBundle
-from pu_unet_monai.runtime.formats import FORMATS, load_openvino
+from pu_unet_monai.runtime.formats import FORMATS
 from pu_unet_monai.runtime.machine import machine
+from pu_unet_monai.runtime.openvino_network import run_openvino
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 
@@ -50,7 +51,7 @@ def exported(load: Callable[[Path], Run], path: Path, channels: int, size: tuple
 
 def openvino_bfloat16(path: Path) -> Run:
     """Load an OpenVINO network in the precision that it chooses by itself here; a name of its own, to be cached by."""
-    return load_openvino(path, "bf16")
+    return run_openvino(path, "bfloat16")
 
 
 @functools.cache

@@ -18,6 +18,8 @@ from pu_unet_monai.data.dicom_files import holds_dicom
 from pu_unet_monai.errors import INTERRUPTED, UserError, find_user_error, first_cause, join_some, tell_torchrun
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import make_folder, write_json
+from pu_unet_monai.inferers.runtime import AUTO, RuntimeInferer
+from pu_unet_monai.runtime.accelerate import PRECISIONS, RUNTIMES
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.runtime.memory import peak_resident_bytes
@@ -41,6 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for masks, pictures and report.json")
     parser.add_argument("--device", help="such as cpu or cuda:0; by default a GPU if there is one")
+    parser.add_argument(
+        "--runtime",
+        choices=[AUTO, *RUNTIMES],
+        help="what computes: eager (PyTorch), compile (PyTorch's compiler, which takes minutes to start), openvino; by "
+        "default openvino for volumes on a CPU where it is installed, else eager",
+    )
+    parser.add_argument(
+        "--precision", choices=[AUTO, *PRECISIONS], help="by default bfloat16 where the hardware is fast in it"
+    )
     parser.add_argument(
         "--probabilities", action="store_true", help="volumes: also write <case>_prob.nii.gz, a channel a region"
     )
@@ -90,18 +101,19 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     make_folder(args.output)
     results, interrupted = _segment_each(processes.share(cases.found), segment, silent=not processes.is_first)
-    shares = processes.gather((results, interrupted, _peak_bytes(bundle.device)))
+    shares = processes.gather((results, interrupted, _peak_bytes(bundle.device), _runtime(bundle)))
     if not shares:
         return 0
-    results = {name: result for of_one, _, _ in shares for name, result in of_one.items()}
-    interrupted = any(interrupted for _, interrupted, _ in shares)
+    results = {name: result for of_one, *_ in shares for name, result in of_one.items()}
+    interrupted = any(interrupted for _, interrupted, *_ in shares)
+    runtime = next((runtime for *_, runtime in shares if runtime), None)
     in_order = [results[name] for name in cases.found if name in results]
     done = [result for result in in_order if "error" not in result]
     failed = [{"image": None, "error": problem} for problem in cases.problems]
     failed += [result for result in in_order if "error" in result]
     not_run = [name for name in cases.found if name not in results]
     outcome: dict[str, list] = {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
-    weights_note = _write_report(args.output, bundle, max(peak for *_, peak in shares), outcome)
+    weights_note = _write_report(args.output, bundle, max(peak for *_, peak, _ in shares), runtime, outcome)
     if cases.skipped:
         print(f"left aside: {join_some(cases.skipped)}")
     for case in done:
@@ -112,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
     for failure in failed:
         print("failed: " + ": ".join(filter(None, failure.values())))
     print(f"{len(done)} of {len(cases.found) + len(cases.problems)} cases segmented: {args.output}")
+    if runtime:
+        print("computed by {runtime} in {precision}".format(**runtime))
     if weights_note:
         print(f"weights: {weights_note}")
     print(NOTICE)
@@ -185,16 +199,25 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
             raise UserError(f"--device {args.device}: not usable here ({str(error).splitlines()[0]}).") from error
     if args.force:
         overrides["force"] = True
-    if args.numbering:
-        overrides["numbering"] = args.numbering
+    for key in ("numbering", "runtime", "precision"):
+        if getattr(args, key):
+            overrides[key] = getattr(args, key)
     return overrides
 
 
-def _write_report(output: Path, bundle: TrainedBundle, peak_bytes: int, outcome: dict[str, list]) -> str | None:
+def _runtime(bundle: TrainedBundle) -> dict[str, Any] | None:
+    """Say what computed the last case, if one was."""
+    return bundle.inferer.last if isinstance(bundle.inferer, RuntimeInferer) else None
+
+
+def _write_report(
+    output: Path, bundle: TrainedBundle, peak_bytes: int, runtime: dict[str, Any] | None, outcome: dict[str, list]
+) -> str | None:
     """Write ``report.json`` and return what the bundle's metadata say of these very weights."""
     report = {
         **provenance(bundle),
         "device": str(bundle.device),
+        "runtime": runtime,
         "peak_memory_mb": round(peak_bytes / 1e6),
         **outcome,
     }

@@ -9,12 +9,10 @@ import torch
 from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 
+from pu_unet_monai.runtime.channels_last import lay_channels_last
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
 __all__ = ["CPUBFloat16Inferer"]
-
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""By the number of axes of a convolution's weights."""
 
 
 class CPUBFloat16Inferer(Inferer):
@@ -38,17 +36,10 @@ class CPUBFloat16Inferer(Inferer):
         """Return the network's float32 output for ``inputs`` (B, C, *spatial): with deep supervision a list of them."""
         enabled = self.enabled and inputs.device.type == "cpu"
         if enabled and isinstance(network, nn.Module):
-            _lay_channels_last(network)
+            lay_channels_last(network)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             output = self.inferer(inputs, network, *args, **kwargs)
         if not enabled:
             return output
         # deep supervision
         return [each.float() for each in output] if isinstance(output, list) else output.float()
-
-
-def _lay_channels_last(network: nn.Module) -> None:
-    """Lay the weights of a network of 2D or of 3D convolutions out with channels last; it costs nothing if they are."""
-    axes = {parameter.dim() for parameter in network.parameters()} & _CHANNELS_LAST.keys()
-    if len(axes) == 1:
-        network.to(memory_format=_CHANNELS_LAST[axes.pop()])  # type: ignore[call-overload]

@@ -121,18 +121,20 @@ class ForegroundInferer(Inferer):
         """Return what window to run a box (1, C, *spatial) with, and the bytes needed if they can be counted."""
         free = self._free_bytes(box.device)
         around = _FIRST_PASS_BYTES if box.device.type == "cpu" else 0
+        factor = getattr(network, "memory_factor", 1.0)  # of a network that PyTorch does not run
         if self.one_pass:
             whole = self._dry_run(network, box, tuple(box.shape))
-            fits = whole is not None and whole.peak_bytes + around <= free
-            if whole is not None and fits and whole.output_size[2:] == box.shape[2:]:
-                return "foreground", whole.peak_bytes + around
+            if whole is not None and whole.output_size[2:] == box.shape[2:]:
+                needed = int(whole.peak_bytes * factor) + around
+                if needed <= free:
+                    return "foreground", needed
         tile = self._tile_size(box)
         one = self._dry_run(network, box, tile)
         if one is None:
             return list(tile[2:]), None
         # beside the windows, an inferer holds the padded box, its output, and weights or a copy of the output
         channels = box.shape[1] + 2 * one.output_size[1] + 1
-        needed = one.peak_bytes + around + channels * box[0, 0].numel() * box.element_size()
+        needed = int(one.peak_bytes * factor) + around + channels * box[0, 0].numel() * box.element_size()
         if self.memory_budget is not None and needed > free:
             held = self.memory_budget - free
             raise UserError(

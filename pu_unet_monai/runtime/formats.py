@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from monai.data import save_net_with_metadata
@@ -18,8 +16,9 @@ from monai.data import save_net_with_metadata
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.export import export_program
+from pu_unet_monai.runtime.openvino_network import import_openvino, run_openvino
 
-__all__ = ["FORMATS", "INPUT", "OUTPUT", "Format", "check_packages", "load_openvino"]
+__all__ = ["FORMATS", "INPUT", "OUTPUT", "Format", "check_packages"]
 
 INPUT, OUTPUT = "image", "logits"
 AXES = ("x", "y", "z")
@@ -106,28 +105,8 @@ def _write_openvino(bundle: TrainedBundle, path: Path) -> None:
     onnx_file = path.with_suffix(".onnx")
     if not onnx_file.exists():
         _write_onnx(bundle, onnx_file)
-    openvino = _import_openvino()
+    openvino = import_openvino()
     openvino.save_model(openvino.Core().read_model(onnx_file), path, compress_to_fp16=False)
-
-
-def load_openvino(path: Path, precision: str = "f32") -> Callable[[torch.Tensor], torch.Tensor]:
-    """Load an OpenVINO network for the CPU.
-
-    Args:
-        path: the ``.xml`` file.
-        precision: ``"f32"``, or ``"bf16"``, which OpenVINO chooses by itself where the CPU is good at it. Defaults
-            to ``"f32"``.
-    """
-    network = _import_openvino().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-    return lambda image: torch.from_numpy(network(image.numpy())[0].copy())
-
-
-def _import_openvino() -> ModuleType:
-    """Import OpenVINO without the package through which its import reports to its maker over the network."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
 
 
 @contextlib.contextmanager
@@ -146,5 +125,5 @@ def _quiet_exporter() -> Iterator[None]:
 FORMATS = {
     "torchscript": Format((".ts",), (), _write_torchscript, _load_torchscript),
     "onnx": Format((".onnx",), ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _load_onnx),
-    "openvino": Format((".xml", ".bin"), ("onnx", "onnxscript", "openvino"), _write_openvino, load_openvino),
+    "openvino": Format((".xml", ".bin"), ("onnx", "onnxscript", "openvino"), _write_openvino, run_openvino),
 }

@@ -105,7 +105,11 @@ def test_training_evaluating_and_inference(dataset, tmp_path):
 
     source = dataset.folder / ("imagesTr" if (dataset.folder / "imagesTr").is_dir() else ".")
     small = {key: overrides[key] for key in ("roi_size", "channels", "ckpt_dir")}
-    small |= {"dataset_dir": str(source), "output_dir": str(tmp_path / "labels")}
+    small |= {
+        "dataset_dir": str(source),
+        "output_dir": str(tmp_path / "labels"),
+        "runtime": "eager",
+    }  # as the evaluation ran
     inference = run_bundle(BUNDLE, "", ["inference.json"], small, tmp_path)
     assert inference.returncode == 0, inference.stderr
     assert len(list((tmp_path / "labels").glob("*_seg.nii.gz"))) == 6
@@ -239,7 +243,7 @@ def test_inference_sees_volumes_as_training_and_validation_did(repository):
     validation = [steps[int(ref.rpartition("#")[2])] if isinstance(ref, str) else ref for ref in references]
     assert [step for step in map(of_images, validation) if step] == seen
     assert [of_images(step) for step in inference["preprocessing"]["transforms"]] == seen
-    assert training["validate"]["inferer"] == inference["inferer"]
+    assert training["validate"]["inferer"]["inferer"] == inference["inferer"]["inferer"]
     last = training["train"]["finetune_preprocessing"]["transforms"]
     prefix = [f"%train#preprocessing#transforms#{i}" for i in range(first_random)]
     assert last[: len(prefix)] == prefix

@@ -1,0 +1,118 @@
+"""Inference by the fastest runtime that a machine has, in the precision that it is good at."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer, SimpleInferer
+from torch import nn
+
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.runtime.accelerate import (
+    PRECISIONS,
+    RUNTIMES,
+    AcceleratedNetwork,
+    accelerate,
+    best_precision,
+    best_runtime,
+)
+
+__all__ = ["RuntimeInferer"]
+
+AUTO = "auto"
+
+
+class RuntimeInferer(Inferer):
+    """Run another inferer with a network that PyTorch, its compiler or OpenVINO runs, in float32 or bfloat16.
+
+    On the first image, and after a change of the weights, the runtime is compared with PyTorch in float32 on two parts
+    of the image, and dropped with a warning if it disagrees or does not work: then it is PyTorch in the same precision,
+    then in float32. For inference alone: gradients are not computed.
+
+    Args:
+        inferer: the inferer to run. Defaults to ``SimpleInferer()``.
+        runtime: ``"eager"`` (PyTorch as it is), ``"compile"`` (``torch.compile``, which needs a compiler and some
+            minutes), ``"openvino"`` (on CPUs, if installed), or ``"auto"``: OpenVINO for volumes where it can be used
+            and no memory budget is to be kept, else eager. Defaults to ``"auto"``.
+        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the hardware is fast in it (AMX,
+            AVX512_BF16, recent GPUs). Defaults to ``"auto"``.
+
+    Attributes:
+        last: how the last image was run, for a report: ``runtime``, ``precision`` and ``difference`` (of the logits
+            from those of float32 eager, relative to the largest); None before.
+
+    Raises:
+        UserError: if ``runtime`` or ``precision`` is not one of these, or a memory budget cannot be kept.
+    """
+
+    def __init__(self, inferer: Inferer | None = None, runtime: str = AUTO, precision: str = AUTO) -> None:
+        super().__init__()
+        for key, value, known in (("runtime", runtime, RUNTIMES), ("precision", precision, PRECISIONS)):
+            if value not in (AUTO, *known):
+                raise UserError(f"{key} must be one of {', '.join((AUTO, *known))}, got {value!r}.")
+        self.inferer = SimpleInferer() if inferer is None else inferer
+        self.runtime = runtime
+        self.precision = precision
+        if runtime == "openvino" and importlib.util.find_spec("openvino") is None:
+            raise UserError("runtime openvino: not installed here; pip install openvino, or use runtime=eager.")
+        budget = getattr(self.inferer, "memory_budget", None)
+        if runtime == "openvino" and budget is not None:
+            raise UserError(
+                "runtime openvino: what memory it takes is not counted, so memory_budget cannot be kept; use "
+                "runtime=eager, or leave memory_budget out."
+            )
+        self._budget = budget
+        self.last: dict[str, Any] | None = None
+        self._network: AcceleratedNetwork | None = None
+        self._made_of: Any = None
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Return the network's output for images (B, C, *spatial), float32.
+
+        Args:
+            inputs: the images.
+            network: the network; what is not an ``nn.Module`` in evaluation mode is run as it is.
+            args: further arguments of the network; with any it is run as it is.
+            kwargs: further arguments of the network; with any it is run as it is.
+        """
+        if not isinstance(network, nn.Module) or network.training or args or kwargs:
+            self.last = None
+            return self.inferer(inputs, network, *args, **kwargs)
+        with torch.no_grad():
+            accelerated = self._accelerated(network, inputs)
+            # an inferer that counts memory asks for the precision
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=accelerated.precision == "bfloat16"):
+                return self.inferer(inputs, accelerated).float()
+
+    def _accelerated(self, network: nn.Module, image: torch.Tensor) -> AcceleratedNetwork:
+        """Return the network in its runtime, made anew where the weights changed: OpenVINO has a copy of them."""
+        if self._network is None or self._made_of != _fingerprint(network, image.device):
+            image = image.as_tensor() if isinstance(image, MetaTensor) else image
+            self._network, difference = accelerate(network, image, self._candidates(image))
+            self._made_of = _fingerprint(network, image.device)
+            self.last = {
+                "runtime": self._network.runtime,
+                "precision": self._network.precision,
+                "difference": difference,
+            }
+        return self._network
+
+    def _candidates(self, image: torch.Tensor) -> list[tuple[str, str]]:
+        """Return what to try: what was asked for, and plain PyTorch in the same precision."""
+        precision = best_precision(image.device) if self.precision == AUTO else self.precision
+        runtime = self.runtime
+        if runtime == AUTO:
+            runtime = best_runtime(image.device, image.dim() - 2) if self._budget is None else "eager"
+        return list(dict.fromkeys([(runtime, precision), ("eager", precision)]))
+
+
+def _fingerprint(network: nn.Module, device: torch.device) -> tuple[Any, ...]:
+    """Return what changes whenever a weight is replaced or written to."""
+    tensors = network.state_dict(keep_vars=True).values()
+    return id(network), device, [(tensor.data_ptr(), tensor._version) for tensor in tensors]
