@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any, cast
 import nibabel
 import numpy as np
 import torch
-from monai.data import ITKReader, MetaTensor, NibabelReader
-from monai.data.utils import correct_nifti_header_if_necessary
+from monai.data import ITKReader, MetaTensor
 from monai.transforms import ResampleToMatch
-from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, ensure_tuple, optional_import
+from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, get_equivalent_dtype, optional_import
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
@@ -22,6 +20,7 @@ from nibabel.wrapstruct import WrapStructError
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path
 from pu_unet_monai.loading import new_load_image
+from pu_unet_monai.nifti import NiftiReader
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)  # as MONAI does: it is slow to import
 
@@ -45,28 +44,13 @@ AFFINE_TOLERANCE = 1e-3
 
 _ROUNDING = 1e-6
 
+_SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16)
+"""Half the memory of float32 or less, and exact in it."""
+
 _DAMAGED = (
     *(OSError, RuntimeError, ValueError, TypeError, EOFError, zlib.error),
     *(ImageFileError, HeaderDataError, WrapStructError),
 )
-
-
-_NIFTI2_HEADER = 540
-
-
-class _CheckedNibabelReader(NibabelReader):
-    """MONAI's reader that decompresses a file to its end: nibabel stops before the checksum and misses flipped bits."""
-
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        """Read one file."""
-        (path,) = ensure_tuple(data)
-        if not str(path).lower().endswith(".gz"):
-            return super().read(data, **kwargs)
-        self.filenames = (path,)
-        content = gzip.decompress(Path(path).read_bytes())
-        sizes = [int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")]
-        kind = nibabel.Nifti2Image if _NIFTI2_HEADER in sizes else nibabel.Nifti1Image
-        return correct_nifti_header_if_necessary(kind.from_bytes(content))
 
 
 class _ITKReader(ITKReader):
@@ -92,12 +76,14 @@ def is_nifti(path: str | os.PathLike[str]) -> bool:
     return str(path).lower().endswith((".nii", ".nii.gz"))
 
 
-def read_volume(path: str | os.PathLike[str], dtype: type | None = None) -> MetaTensor:
+def read_volume(path: str | os.PathLike[str], dtype: type | None = None, keep_integers: bool = False) -> MetaTensor:
     """Read one file, channels first: (C, x, y, z) with the affine and the file's name.
 
     Args:
         path: NIfTI by nibabel, MHA or NRRD by ITK.
         dtype: type of the voxels; None keeps the file's. Defaults to None.
+        keep_integers: whether integers of 8 bits, or of 16 with a sign, keep their type whatever ``dtype`` says, and
+            the order in memory that they have in the file. Defaults to False.
 
     Raises:
         UserError: if the file is missing, damaged, no volume, has no valid affine, or holds values that are NaN or
@@ -105,8 +91,8 @@ def read_volume(path: str | os.PathLike[str], dtype: type | None = None) -> Meta
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file.")
-    reader = _CheckedNibabelReader(squeeze_non_spatial_dims=True) if is_nifti(path) else _ITKReader()
-    load = new_load_image(dtype)
+    reader = NiftiReader(squeeze_non_spatial_dims=True) if is_nifti(path) else _ITKReader()
+    load = new_load_image(None if keep_integers else dtype)
     try:
         volume = load(path, reader=reader)
     except _DAMAGED as error:
@@ -123,7 +109,9 @@ def read_volume(path: str | os.PathLike[str], dtype: type | None = None) -> Meta
     affine = np.asarray(volume.affine)
     if not np.isfinite(affine).all() or not np.linalg.det(affine):
         raise UserError(f"{path}: its header has no valid affine; convert the series again.")
-    if volume.is_floating_point() and not torch.isfinite(volume).all():
+    if keep_integers and dtype is not None and volume.dtype not in _SMALL_INTEGERS:
+        volume = volume.to(get_equivalent_dtype(dtype, torch.Tensor))
+    if volume.is_floating_point() and not np.isfinite(volume.numpy()).all():
         raise UserError(
             f"{path}: holds values that are NaN or infinite (is the scaling in its header right?); export it again, or "
             "set them to 0."

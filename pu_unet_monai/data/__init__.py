@@ -10,12 +10,14 @@ from pu_unet_monai.data.readers import MaskReader, RGBReader
 from pu_unet_monai.data.sampler import EachOnceSampler, EpochSampler
 from pu_unet_monai.data.two_stage_dataset import TwoStageDataset
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
+from pu_unet_monai.nifti import NiftiReader
 
 __all__ = [
     "MODALITIES",
     "EachOnceSampler",
     "EpochSampler",
     "MaskReader",
+    "NiftiReader",
     "RGBReader",
     "ReproducibleDataset",
     "TwoStageDataset",

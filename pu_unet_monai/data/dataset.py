@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from monai.data import CacheDataset
 from monai.transforms import Compose
 
 from pu_unet_monai.errors import UserError, find_user_error
+from pu_unet_monai.runtime.memory import available_bytes, format_bytes
 
 __all__ = ["ReproducibleDataset"]
+
+_log = logging.getLogger(__name__)
+
+_SHARE_OF_MEMORY = 0.5
+"""What ``cache_rate="auto"`` takes of the memory that is available; the rest is for the network and the workers."""
 
 
 class ReproducibleDataset(CacheDataset):
@@ -26,11 +34,12 @@ class ReproducibleDataset(CacheDataset):
         data: the items, dictionaries as a rule.
         transform: transforms; those before the first random one are cached.
         seed: seed of the augmentation. Defaults to 0.
-        cache_rate: share of the items to keep in memory. Defaults to 1.
+        cache_rate: share of the items to keep in memory, or ``"auto"``: as many as fit into half of the memory that is
+            available to this process, judged by the first. What is kept does not change what is drawn. Defaults to 1.
         num_workers: threads that fill the cache. Defaults to 1.
 
     Raises:
-        UserError: if items cannot be loaded; the message names all of them.
+        UserError: if ``cache_rate`` is neither, or items cannot be loaded; the message names all of them.
     """
 
     def __init__(
@@ -38,13 +47,17 @@ class ReproducibleDataset(CacheDataset):
         data: Sequence[Any],
         transform: Sequence[Callable] | Callable | None = None,
         seed: int = 0,
-        cache_rate: float = 1.0,
+        cache_rate: float | Literal["auto"] = 1.0,
         num_workers: int | None = 1,
     ) -> None:
+        if cache_rate != "auto" and not (isinstance(cache_rate, int | float) and 0 <= cache_rate <= 1):
+            raise UserError(f"cache_rate: {cache_rate!r}, expected a share from 0 to 1, or auto.")
         self.seed = seed
         self.epoch = 0
         self._errors: dict[int, UserError] = {}
-        super().__init__(data, transform, cache_rate=cache_rate, num_workers=num_workers, progress=sys.stderr.isatty())
+        self._sized_to_memory = cache_rate == "auto"
+        share = 1.0 if cache_rate == "auto" else cache_rate
+        super().__init__(data, transform, cache_rate=share, num_workers=num_workers, progress=sys.stderr.isatty())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose augmentation is drawn next."""
@@ -55,6 +68,25 @@ class ReproducibleDataset(CacheDataset):
         super().set_data(data)
         if self._errors:
             raise UserError("\n".join(str(self._errors[index]) for index in sorted(self._errors)))
+
+    def _fill_cache(self, indices: Sequence[int] | None = None) -> list:
+        if not (self._sized_to_memory and indices):
+            return super()._fill_cache(indices)
+        memory = _SHARE_OF_MEMORY * available_bytes("cpu")
+        kept: list[Any] = []
+        for index in indices:  # until one can be loaded
+            kept.append(self._load_cache_item(index))
+            if kept[-1] is not None:
+                break
+        size = _held_bytes(kept[-1])
+        self.cache_num = min(len(indices), int(memory / size)) if size else len(indices)
+        kept = kept[: self.cache_num] + super()._fill_cache(indices[len(kept) : self.cache_num])
+        if self.cache_num < len(indices):
+            _log.info(
+                "cached %d of %d cases (%s); the others are read each epoch",
+                *(self.cache_num, len(indices), format_bytes(sum(map(_held_bytes, kept)))),
+            )
+        return kept
 
     def _load_cache_item(self, idx: int) -> Any:
         try:
@@ -72,3 +104,14 @@ class ReproducibleDataset(CacheDataset):
             state = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)
             self.transform.set_random_state(seed=int(state[0]))
         return super()._transform(index)
+
+
+def _held_bytes(item: Any) -> int:
+    """Return the memory that the tensors and arrays of an item hold; of a view, that of the whole."""
+    if isinstance(item, torch.Tensor):
+        return item.untyped_storage().nbytes()
+    if isinstance(item, np.ndarray):
+        return item.nbytes
+    if isinstance(item, Mapping):
+        return sum(map(_held_bytes, item.values()))
+    return sum(map(_held_bytes, item)) if isinstance(item, list | tuple) else 0

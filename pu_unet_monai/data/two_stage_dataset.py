@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from monai.transforms import Compose
 
@@ -24,7 +24,8 @@ class TwoStageDataset(ReproducibleDataset):
         last_transform: transforms of the last epochs; it must begin with the same deterministic ones.
         last_from: the first epoch, counted from 1, of ``last_transform``.
         seed: seed of the augmentation. Defaults to 0.
-        cache_rate: share of the items to keep in memory. Defaults to 1.
+        cache_rate: share of the items to keep in memory, or ``"auto"``, see :class:`ReproducibleDataset`.
+            Defaults to 1.
         num_workers: threads that fill the cache. Defaults to 1.
 
     Raises:
@@ -38,7 +39,7 @@ class TwoStageDataset(ReproducibleDataset):
         last_transform: Compose,
         last_from: int,
         seed: int = 0,
-        cache_rate: float = 1.0,
+        cache_rate: float | Literal["auto"] = 1.0,
         num_workers: int | None = 1,
     ) -> None:
         self.first_transform = transform

@@ -11,7 +11,8 @@ from pu_unet_monai.transforms.finest_output import FinestOutput, FinestOutputd
 from pu_unet_monai.transforms.load import LoadMask, LoadMaskd, LoadRGB, LoadRGBd
 from pu_unet_monai.transforms.load_volume import LoadVolume, LoadVolumed
 from pu_unet_monai.transforms.minicubes import JoinMinicubes, JoinMinicubesd, SplitMinicubes, SplitMinicubesd
-from pu_unet_monai.transforms.nonzero import nonzero
+from pu_unet_monai.transforms.nonzero import foreground, nonzero
+from pu_unet_monai.transforms.normalize import NormalizeForeground, NormalizeForegroundd
 from pu_unet_monai.transforms.regions import LabelToRegions, LabelToRegionsd, RegionsToLabel, RegionsToLabeld
 from pu_unet_monai.transforms.save import SaveMask, SaveMaskd
 from pu_unet_monai.transforms.save_volume import SaveLabelMap, SaveLabelMapd
@@ -38,6 +39,8 @@ __all__ = [
     "LoadRGBd",
     "LoadVolume",
     "LoadVolumed",
+    "NormalizeForeground",
+    "NormalizeForegroundd",
     "PlainSpacingd",
     "RandCoarseElastic",
     "RandCoarseElasticd",
@@ -49,5 +52,6 @@ __all__ = [
     "SaveMaskd",
     "SplitMinicubes",
     "SplitMinicubesd",
+    "foreground",
     "nonzero",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import ImageMetaKey
+from numpy.typing import NDArray
 
 from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.errors import UserError
@@ -39,21 +40,23 @@ class CheckBrainMRI(Transform):
             UserError: naming all that is wrong and the step that is missing.
         """
         name = volume.meta[ImageMetaKey.FILENAME_OR_OBJ]
-        signal = volume.as_tensor() != 0
-        empty = [modality for modality, mask in zip(MODALITIES, signal, strict=True) if not mask.any()]
+        values = volume.as_tensor().cpu().numpy()  # NumPy counts and compares several times faster than PyTorch
+        signal = values != 0
+        counts = [int(np.count_nonzero(mask)) for mask in signal]
+        empty = [modality for modality, count in zip(MODALITIES, counts, strict=True) if not count]
         if empty:
             raise UserError(f"{name}: all voxels of {', '.join(empty)} are zero; export the series again.")
         flat = [
             modality
-            for modality, values, mask in zip(MODALITIES, volume.as_tensor(), signal, strict=True)
-            if values.max() == values.min() or values[mask].min() == values[mask].max()
+            for modality, channel, count in zip(MODALITIES, values, counts, strict=True)
+            if np.count_nonzero(channel == (channel.max() or channel.min())) == count
         ]
         if flat:
             raise UserError(f"{name}: {', '.join(flat)} has one value in the whole brain; is it a mask, not an image?")
         reasons = [
             *_without_orientation(volume),
             *_not_stripped(signal),
-            *_not_overlapping(signal),
+            *_not_overlapping(signal, counts),
             *_too_coarse(volume),
         ]
         if reasons and not self.force:
@@ -72,8 +75,9 @@ def _without_orientation(volume: MetaTensor) -> list[str]:
     ]
 
 
-def _not_stripped(signal: torch.Tensor) -> list[str]:
-    zeros = 1 - signal.any(dim=0).float().mean().item()
+def _not_stripped(signal: NDArray[np.bool_]) -> list[str]:
+    anywhere = np.logical_or.reduce(signal)
+    zeros = (anywhere.size - int(np.count_nonzero(anywhere))) / anywhere.size
     if zeros >= _LEAST_ZERO_SHARE:
         return []
     return [
@@ -82,11 +86,10 @@ def _not_stripped(signal: torch.Tensor) -> list[str]:
     ]
 
 
-def _not_overlapping(signal: torch.Tensor) -> list[str]:
-    first = signal[0]
+def _not_overlapping(signal: NDArray[np.bool_], counts: Sequence[int]) -> list[str]:
     apart = []
-    for modality, mask in zip(MODALITIES[1:], signal[1:], strict=True):
-        overlap = 2 * (first & mask).sum().item() / (first.sum() + mask.sum()).item()
+    for modality, mask, count in zip(MODALITIES[1:], signal[1:], counts[1:], strict=True):
+        overlap = 2 * int(np.count_nonzero(signal[0] & mask)) / (counts[0] + count)
         if overlap < _LEAST_OVERLAP:
             apart.append(f"{modality} {overlap:.2f}")
     if not apart:

@@ -14,7 +14,7 @@ from experiments.brain_report.set_ups import BUNDLE, CONFIGS, SET_UPS, config_fi
 REPLACED = {
     "train#handlers#1": "pu_unet_monai.handlers.MemoryEstimate",
     "train#preprocessing#transforms#9": "CropForegroundd",
-    "train#preprocessing#transforms#10": "NormalizeIntensityd",
+    "train#preprocessing#transforms#10": "pu_unet_monai.transforms.NormalizeForegroundd",
     "train#preprocessing#transforms#11": "RandCropByPosNegLabeld",
     "validate#preprocessing#transforms#7": "CropForegroundd",
 }

@@ -1,0 +1,63 @@
+"""Normalisation of a volume by its foreground."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_dst_type
+
+__all__ = ["NormalizeForeground", "NormalizeForegroundd"]
+
+
+class NormalizeForeground(Transform):
+    """Give the values of each channel that are not 0 a mean of 0 and a standard deviation of 1; zeros stay zeros.
+
+    The values of MONAI's ``NormalizeIntensity(nonzero=True, channel_wise=True)``, bit for bit, in a fraction of the
+    time: integers are converted here, and the values that are not 0 are gathered once. Where they are all equal they
+    become 0; a channel of zeros stays as it is. Works on the CPU.
+    """
+
+    backend = [TransformBackends.TORCH, TransformBackends.NUMPY]  # noqa: RUF012, as in MONAI
+
+    def __call__(self, volume: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Normalise ``volume``, (C, *spatial), of integers or floats; it is left as it is.
+
+        Returns:
+            float32 of the same shape, contiguous, an array or tensor as ``volume`` is, with its metadata.
+        """
+        voxels = _contiguous(volume)
+        normalised = voxels.astype(np.float32)
+        for channel in normalised:
+            mask = channel != 0
+            values = torch.from_numpy(channel[mask])
+            if len(values):
+                mean, deviation = values.mean().item(), values.std(unbiased=False).item()
+                channel[mask] = values.sub_(mean).div_(deviation or 1.0).numpy()
+        return convert_to_dst_type(normalised, volume, dtype=np.float32)[0]
+
+
+def _contiguous(volume: NdarrayOrTensor) -> np.ndarray:
+    """Return the voxels in C order: the rounding of a sum depends on the order of what is summed."""
+    voxels = volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else volume
+    # copied as it lies first: to rearrange a small part of a large volume takes three times as long
+    return voxels if voxels.flags.c_contiguous else np.ascontiguousarray(voxels.copy("K"))
+
+
+class NormalizeForegroundd(MapTransform):
+    """Dictionary form of :class:`NormalizeForeground`."""
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._normalize = NormalizeForeground()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Normalise the volumes of all keys."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self._normalize(d[key])
+        return d
