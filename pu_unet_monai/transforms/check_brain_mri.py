@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -41,15 +42,15 @@ class CheckBrainMRI(Transform):
         """
         name = volume.meta[ImageMetaKey.FILENAME_OR_OBJ]
         values = volume.as_tensor().cpu().numpy()  # NumPy counts and compares several times faster than PyTorch
-        signal = values != 0
+        signal = [channel != 0 for channel in values]
         counts = [int(np.count_nonzero(mask)) for mask in signal]
         empty = [modality for modality, count in zip(MODALITIES, counts, strict=True) if not count]
         if empty:
             raise UserError(f"{name}: all voxels of {', '.join(empty)} are zero; export the series again.")
         flat = [
             modality
-            for modality, channel, count in zip(MODALITIES, values, counts, strict=True)
-            if np.count_nonzero(channel == (channel.max() or channel.min())) == count
+            for modality, channel, mask in zip(MODALITIES, values, signal, strict=True)
+            if _has_one_value(channel, mask)
         ]
         if flat:
             raise UserError(f"{name}: {', '.join(flat)} has one value in the whole brain; is it a mask, not an image?")
@@ -65,6 +66,13 @@ class CheckBrainMRI(Transform):
         return volume
 
 
+def _has_one_value(channel: NDArray, signal: NDArray[np.bool_]) -> bool:
+    """Tell whether all values that are not 0 are equal, slice by slice, since the first with a brain decides mostly."""
+    slices = (values[mask] for values, mask in zip(channel.T, signal.T, strict=True) if mask.any())
+    first = next(slices)
+    return bool((first == first[0]).all()) and all(bool((values == first[0]).all()) for values in slices)
+
+
 def _without_orientation(volume: MetaTensor) -> list[str]:
     codes = [volume.meta.get(key) for key in ("sform_code", "qform_code")]
     if None in codes or any(codes):
@@ -75,8 +83,8 @@ def _without_orientation(volume: MetaTensor) -> list[str]:
     ]
 
 
-def _not_stripped(signal: NDArray[np.bool_]) -> list[str]:
-    anywhere = np.logical_or.reduce(signal)
+def _not_stripped(signal: Sequence[NDArray[np.bool_]]) -> list[str]:
+    anywhere = functools.reduce(np.logical_or, signal)
     zeros = (anywhere.size - int(np.count_nonzero(anywhere))) / anywhere.size
     if zeros >= _LEAST_ZERO_SHARE:
         return []
@@ -86,7 +94,7 @@ def _not_stripped(signal: NDArray[np.bool_]) -> list[str]:
     ]
 
 
-def _not_overlapping(signal: NDArray[np.bool_], counts: Sequence[int]) -> list[str]:
+def _not_overlapping(signal: Sequence[NDArray[np.bool_]], counts: Sequence[int]) -> list[str]:
     apart = []
     for modality, mask, count in zip(MODALITIES[1:], signal[1:], counts[1:], strict=True):
         overlap = 2 * int(np.count_nonzero(signal[0] & mask)) / (counts[0] + count)

@@ -30,9 +30,10 @@ class NormalizeForeground(Transform):
         Returns:
             float32 of the same shape, contiguous, an array or tensor as ``volume`` is, with its metadata.
         """
-        voxels = _contiguous(volume)
-        normalised = voxels.astype(np.float32)
-        for channel in normalised:
+        voxels = volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else volume
+        normalised = np.empty(voxels.shape, np.float32)
+        for source, channel in zip(voxels, normalised, strict=True):
+            _copy(source, channel)
             mask = channel != 0
             values = torch.from_numpy(channel[mask])
             if len(values):
@@ -41,11 +42,13 @@ class NormalizeForeground(Transform):
         return convert_to_dst_type(normalised, volume, dtype=np.float32)[0]
 
 
-def _contiguous(volume: NdarrayOrTensor) -> np.ndarray:
-    """Return the voxels in C order: the rounding of a sum depends on the order of what is summed."""
-    voxels = volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else volume
-    # copied as it lies first: to rearrange a small part of a large volume takes three times as long
-    return voxels if voxels.flags.c_contiguous else np.ascontiguousarray(voxels.copy("K"))
+def _copy(source: np.ndarray, destination: np.ndarray) -> None:
+    """Copy a channel into C order: the rounding of a sum depends on the order of what is summed."""
+    if source.flags.c_contiguous or source.ndim == 1:
+        destination[:] = source
+        return
+    for line in range(source.shape[1]):  # plane by plane, which stay in the processor's cache, in half the time
+        destination[:, line] = source[:, line]
 
 
 class NormalizeForegroundd(MapTransform):
