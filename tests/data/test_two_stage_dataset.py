@@ -17,7 +17,7 @@ def dataset(**options):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("cache_rate", [0.0, 1.0])
+@pytest.mark.parametrize("cache_rate", [0.0, 1.0, "auto"])
 def test_patches_first_whole_images_last(workers, cache_rate):
     data = dataset(seed=1, cache_rate=cache_rate)
     sampler = EpochSampler(data, seed=1)

@@ -77,6 +77,23 @@ def test_a_mask_is_no_image():
         CheckBrainMRI(force=True)(volume)
 
 
+@pytest.mark.parametrize(
+    ("values", "flat"),
+    [([0, 3, 3, 3], True), ([-3, -3, 0, 0], True), ([5, 5, 5, 5], True), ([-3, 3, 0, 0], False), ([0, 0, 3, 4], False)],
+)
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
+def test_one_value_besides_zero(values, flat, dtype):
+    """Found wherever the values differ, in the last slice too."""
+    volume = brain().to(dtype)
+    volume[3] = 0
+    volume[3, 4, 4, 6:10] = torch.tensor(values, dtype=dtype)
+    if flat and 0 not in values:
+        volume[3] = values[0]
+    message = "T2w has one value" if flat else "T2w 0.0"
+    with pytest.raises(UserError, match=message):
+        CheckBrainMRI()(volume)
+
+
 def test_a_header_without_orientation():
     volume = brain()
     volume.meta |= {"sform_code": 0, "qform_code": 1}

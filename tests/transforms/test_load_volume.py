@@ -3,6 +3,8 @@ from __future__ import annotations
 import nibabel
 import numpy as np
 import pytest
+import torch
+from monai.data import ITKWriter
 
 from pu_unet_monai.data.case_name import case_name
 from pu_unet_monai.errors import UserError
@@ -106,3 +108,64 @@ def test_4d_file_that_is_named_like_a_modality(one_file, tmp_path):
 
 def test_label_of_a_modality_stays_one_file(four_files):
     assert LoadVolume(channels=1, dtype=None)(four_files[2]).shape == (1, 6, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "slope", "expected"),
+    [
+        *(("u1", None, torch.uint8), ("i1", None, torch.int8), ("i2", None, torch.int16), ("i2", 1.0, torch.int16)),
+        *(("i2", 0.37, torch.float32), ("u2", None, torch.float32), ("i4", None, torch.float32)),
+        *(("f4", None, torch.float32), ("f8", None, torch.float32)),
+    ],
+)
+def test_small_integers_are_kept_if_wanted(tmp_path, dtype, slope, expected):
+    """What single precision holds in half the memory; all else is as without."""
+    image = nibabel.Nifti1Image((np.moveaxis(VALUES, 0, -1) % 100).astype(dtype), AFFINE)
+    image.header.set_data_dtype(dtype)
+    if slope:
+        image.header.set_slope_inter(slope, 0)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    plain = LoadVolume()(tmp_path / "a.nii.gz")
+    kept = LoadVolumed("image", keep_integers=True)({"image": str(tmp_path / "a.nii.gz")})["image"]
+    assert (plain.dtype, kept.dtype) == (torch.float32, expected)
+    assert torch.equal(plain, kept.float())
+    assert kept.meta.keys() == plain.meta.keys()
+
+
+@pytest.mark.parametrize("keep_integers", [False, True])
+def test_order_and_stacking_of_kept_integers(one_file, four_files, keep_integers):
+    load = LoadVolume(keep_integers=keep_integers)
+    assert np.array_equal(load(one_file, (3, 1, 0, 2)), VALUES[[3, 1, 0, 2]])
+    assert np.array_equal(load(four_files, (3, 1, 0, 2)), VALUES[[3, 1, 0, 2]])
+    if keep_integers:  # x still lies first in memory
+        assert load(four_files).stride() == load(one_file).stride() == (336, 1, 6, 42)
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [(np.uint8, torch.int16), (np.float32, torch.float32)])
+def test_files_of_several_types(four_files, dtype, expected):
+    values = VALUES % 200
+    for path, channel, kind in zip(four_files, values, (np.int16, dtype, np.int16, dtype), strict=True):
+        nibabel.save(nibabel.Nifti1Image(channel.astype(kind), AFFINE), path)
+    volume = LoadVolume(keep_integers=True)(four_files)
+    assert volume.dtype == expected
+    assert np.array_equal(volume, values)
+
+
+def test_forced_resampling_of_kept_integers(four_files):
+    moved = AFFINE.copy()
+    moved[2, 3] = 0.5
+    nibabel.save(nibabel.Nifti1Image(VALUES[3], moved), four_files[3])
+    plain, kept = (LoadVolume(force=True, keep_integers=keep)(four_files) for keep in (False, True))
+    assert kept.dtype == torch.float32
+    assert torch.equal(plain, kept)
+
+
+def test_small_integers_of_itk_files(tmp_path):
+    for name, values in zip(MODALITIES, VALUES, strict=True):
+        writer = ITKWriter(output_dtype=np.int16)
+        writer.set_data_array(values, channel_dim=None)
+        writer.set_metadata({"affine": AFFINE, "original_affine": AFFINE}, resample=False)
+        writer.write(str(tmp_path / f"P1_{name}.mha"))
+    volume = LoadVolume(keep_integers=True)([tmp_path / f"P1_{name}.mha" for name in MODALITIES])
+    assert volume.dtype == torch.int16
+    assert np.array_equal(volume, VALUES)
