@@ -31,23 +31,23 @@ class LoadVolume(Transform):
     Args:
         channels: how many channels there must be. Defaults to 4.
         dtype: type of the voxels; None keeps the file's. Defaults to float32.
-        keep_integers: whether small integers keep their type all the same, for half the memory and time, see
-            :func:`~pu_unet_monai.volumes.read_volume`. Defaults to False.
         force: whether files on different grids are resampled to the grid of the first, instead of refused; what was
             done is noted in ``meta["forced"]``. Defaults to False.
+        keep_integers: whether small integers keep their type all the same, for half the memory and time, see
+            :func:`~pu_unet_monai.volumes.read_volume`. Defaults to False.
     """
 
     def __init__(
         self,
         channels: int = 4,
         dtype: type | None = np.float32,
-        keep_integers: bool = False,
         force: bool = False,
+        keep_integers: bool = False,
     ) -> None:
         self.channels = channels
         self.dtype = dtype
-        self.keep_integers = keep_integers
         self.force = force
+        self.keep_integers = keep_integers
 
     def __call__(self, paths: PathLike | Sequence[PathLike], channel_order: Sequence[int] | None = None) -> MetaTensor:
         """Load the volume.
@@ -114,9 +114,9 @@ class LoadVolumed(MapTransform):
         keys: the keys to load.
         channels: see :class:`LoadVolume`. Defaults to 4.
         dtype: see :class:`LoadVolume`. Defaults to float32.
-        keep_integers: see :class:`LoadVolume`. Defaults to False.
         force: see :class:`LoadVolume`. Defaults to False.
         allow_missing_keys: whether keys may be missing. Defaults to False.
+        keep_integers: see :class:`LoadVolume`. Defaults to False.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class LoadVolumed(MapTransform):
         keys: KeysCollection,
         channels: int = 4,
         dtype: type | None = np.float32,
-        keep_integers: bool = False,
         force: bool = False,
         allow_missing_keys: bool = False,
+        keep_integers: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self._load = LoadVolume(channels, dtype, keep_integers, force)
+        self._load = LoadVolume(channels, dtype, force, keep_integers)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load the volumes of all keys."""
