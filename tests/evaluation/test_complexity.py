@@ -1,12 +1,19 @@
 from __future__ import annotations
 
-import itertools
 import time
 
+import pytest
 import torch
 from torch import nn
 
-from pu_unet_monai.evaluation.complexity import count_macs, count_parameters, count_training_bytes, time_alternately
+from pu_unet_monai.evaluation.complexity import (
+    count_macs,
+    count_paper_flops,
+    count_parameters,
+    count_training_bytes,
+    time_alternately,
+)
+from pu_unet_monai.networks.blocks import ProductUnit, ResidualBlock
 from pu_unet_monai.networks.nets import PUUNet
 
 
@@ -18,23 +25,45 @@ def test_worked_convolution():
     assert count_macs(network, (2, 3, 10, 12)) == 2 * 10 * 12 * (8 * 3 * 9 + 8 * 4 * 4)
 
 
-def test_macs_of_the_paper():
-    """2 x multiply-adds without the transposed convolutions, plus residual additions, are 35.292 G at 256x256."""
-    channels = (32, 64, 128, 256, 512)
-    transposed = sum(
-        coarse * fine * 4 * (256 // 2**level) ** 2
-        for level, (fine, coarse) in enumerate(itertools.pairwise(channels), 1)
+@pytest.mark.parametrize(
+    ("placement", "size", "published"),
+    [("none", 352, 66.725), ("low_resolution", 352, 66.727), ("none", 256, 35.292), ("low_resolution", 256, 35.293)],
+)
+def test_flops_of_the_paper(placement: str, size: int, published: float) -> None:
+    """Its table 1 has 35.294 for the last."""
+    assert round(count_paper_flops(PUUNet(placement=placement), (1, 3, size, size)) / 1e9, 3) == published
+
+
+def test_worked_flops_of_the_paper() -> None:
+    """Of two residual blocks the second adds its input as it is, and multiplies in its product unit."""
+    network = nn.Sequential(
+        ResidualBlock(2, 3, 8), nn.ConvTranspose2d(8, 8, 2, stride=2), ResidualBlock(2, 8, 8, product_unit=True)
     )
-    found = count_macs(PUUNet(placement="none"), (1, 3, 256, 256)) - transposed
-    assert abs(2 * found / 1e9 - 35.292) < 0.03
+    first = 2 * (3 * 9 + 8 * 9 + 3) + 1
+    second = 2 * (8 * 9 + 8 * 9) + 2
+    assert count_paper_flops(network, (2, 3, 5, 7)) == 2 * 8 * (5 * 7 * first + 10 * 14 * second)
+    without_bias = ProductUnit(2, 4, 6, kernel_size=1, bias=False)
+    assert count_paper_flops(without_bias, (1, 4, 5, 7)) == 2 * 4 * 6 * 5 * 7
+
+
+def test_torch_counts_transposed_convolutions_too() -> None:
+    """Twice the multiply-adds of a PU-UNet are the paper's FLOPs, plus its transposed ones, minus its additions."""
+    network, size = PUUNet(channels=(8, 16, 24)), 32
+    transposed = 4 * (16 * 8 * 16**2 + 24 * 16 * 8**2)
+    residual = 16 * 16**2 + 24 * 8**2 + 24 * 8**2 + 2 * 16 * 16**2 + 2 * 8 * 32**2
+    product_units = 24 * 8**2 + 24 * 8**2 + 16 * 16**2 + 8 * 32**2
+    found = count_paper_flops(network, (1, 3, size, size))
+    assert found == 2 * (count_macs(network, (1, 3, size, size)) - transposed) + residual + product_units
 
 
 def test_network_stays_as_it_is():
     network = PUUNet(channels=(8, 16)).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     count_macs(network, (1, 3, 8, 8))
+    count_paper_flops(network, (1, 3, 8, 8))
     count_training_bytes(network, (1, 3, 8, 8), torch.device("cpu"), amp=True)
     assert network.training
+    assert not any(module._forward_hooks for module in network.modules())
     assert all(
         value.device.type == "cpu" and torch.equal(value, before[name]) for name, value in network.state_dict().items()
     )
