@@ -5,8 +5,8 @@
 Li et al., "PU-UNet" (2026), table 1, gives parameters, FLOPs and the latency of one image on an NVIDIA V100. Counted
 here are the parameters, the FLOPs in the paper's convention (see ``count_paper_flops``), and those of PyTorch's own
 counter, which has the transposed convolutions too; measured is the latency of one image here, in alternating turns,
-weights channels last, in float32, and in bfloat16 on a CPU that is good at it. The milliseconds of two machines do
-not compare, but what product units cost on top of the baseline does.
+weights channels last, memory kept for the next pass as in ``predict``, in float32, and in bfloat16 on a CPU that is
+good at it. The milliseconds of two machines do not compare, but what product units cost on top of the baseline does.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.networks import create_network
 from pu_unet_monai.runtime.machine import machine
+from pu_unet_monai.runtime.malloc import generous_malloc, use_huge_pages
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
 NETWORKS = {"PU-UNet": "pu_unet", "Residual U-Net": "residual_unet"}
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder")
     args = parser.parse_args(argv)
 
+    use_huge_pages()
     torch.manual_seed(0)
     networks = {
         name: create_network(key).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -70,7 +72,8 @@ def _measure(networks: dict[str, torch.nn.Module], size: int, rounds: int) -> di
         for precision in precisions
         for name, network in networks.items()
     }
-    times = alternate_here({", ".join(side): run for side, run in sides.items()}, rounds)
+    with generous_malloc():
+        times = alternate_here({", ".join(side): run for side, run in sides.items()}, rounds)
     return {
         "networks": {
             name: {

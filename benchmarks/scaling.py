@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python -m benchmarks.scaling
 
 The 3D networks (widths 16 to 256, four modalities) on cubes, the 2D ones (widths 32 to 512, colour images of 256
-pixels) on batches, in float32, and in bfloat16 on a CPU that is good at it; weights channels last. Every point has a
-fresh process, once a round, in turn: its first pass gives the memory, its second the time. The memory is the peak of
-what the process holds, with the interpreter, the imported libraries, and what malloc keeps; beside it stands what
-``dry_run`` counts without running the network. Processes come from a server that has imported the libraries.
+pixels) on batches, in float32, and in bfloat16 on a CPU that is good at it; weights channels last, pages as large as in
+``predict``. Every point has a fresh process, once a round, in turn: its first pass gives the memory, its second the
+time. The memory is the peak of what the process holds, with the interpreter, the imported libraries, and what malloc
+keeps; beside it stands what ``dry_run`` counts without running the network. Processes come from a server that has
+imported the libraries.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.networks import create_network
 from pu_unet_monai.runtime.dry_run import dry_run
 from pu_unet_monai.runtime.machine import machine
+from pu_unet_monai.runtime.malloc import use_huge_pages
 from pu_unet_monai.runtime.memory import format_bytes, peak_resident_bytes, resident_bytes
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
@@ -76,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder")
     args = parser.parse_args(argv)
 
+    use_huge_pages()
     inputs: list[tuple[int, ...]] = [(1, 4, edge, edge, edge) for edge in args.cubes]
     inputs += [(batch, 3, *IMAGE_SIZE) for batch in args.batches]
     precisions = ["float32"] + ["bfloat16"] * cpu_is_fast_in_bfloat16()
@@ -167,8 +170,9 @@ def _compare(precision: str, size: tuple[int, ...], passes: Mapping[Point, Seque
 
 
 _COLOURS = {"PU-UNet": "#0072B2", "Residual U-Net": "#D55E00"}  # which colour-blind readers tell apart
-_MARKERS = {"PU-UNet": "o", "Residual U-Net": "x"}
+_MARKERS = {"PU-UNet": "o", "Residual U-Net": "s"}
 _STYLES = {"float32": "-", "bfloat16": "--"}
+_FILLS = {"float32": "full", "bfloat16": "none"}
 
 
 def draw_time(results: Mapping[str, Any], path: Path) -> None:
@@ -195,7 +199,8 @@ def _draw_time(axes: Axes, network: str, precision: str, points: Sequence[Mappin
     lengths = [point["length"] for point in points]
     seconds = [median_ms(point) / 1000 for point in points]
     axes.set(xscale="log", yscale="log")
-    axes.plot(lengths, seconds, _STYLES[precision], marker=_MARKERS[network], color=_COLOURS[network], linewidth=1)
+    axes.plot(lengths, seconds, _STYLES[precision], color=_COLOURS[network], linewidth=1)
+    _mark(axes, network, precision, lengths, seconds)
     _label_end(axes, network, precision, seconds[-1])
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
@@ -206,8 +211,13 @@ def _draw_memory(axes: Axes, network: str, precision: str, points: Sequence[Mapp
     expected = [(statistics.median(point["resident_bytes_before"]) + point["counted_bytes"]) / 1e9 for point in points]
     found = [statistics.median(point["peak_resident_bytes"]) / 1e9 for point in points]
     axes.plot(lengths, expected, _STYLES[precision], color=_COLOURS[network], linewidth=1)
-    axes.plot(lengths, found, linestyle="", marker=_MARKERS[network], color=_COLOURS[network])
+    _mark(axes, network, precision, lengths, found)
     _label_end(axes, network, precision, found[-1])
+
+
+def _mark(axes: Axes, network: str, precision: str, lengths: Sequence[int], heights: Sequence[float]) -> None:
+    colour, fill = _COLOURS[network], _FILLS[precision]
+    axes.plot(lengths, heights, _MARKERS[network], color=colour, fillstyle=fill, markersize=5)  # type: ignore[arg-type]
 
 
 def _label_end(axes: Axes, network: str, precision: str, height: float) -> None:
@@ -229,6 +239,7 @@ def _draw(results: Mapping[str, Any], path: Path, quantity: str, draw_curve: Cal
             draw_curve(axes, network, precision, points)
         sizes = {point["length"]: point["input_size"] for points in curves.values() for point in points}
         axes.set_xticks(list(sizes), [f"{size[2]}³" if series == "3D" else str(size[0]) for size in sizes.values()])
+        axes.tick_params(axis="x", labelsize=7)
         axes.minorticks_off()
         if axes.get_yscale() == "linear":
             axes.set_ylim(bottom=0)
@@ -236,7 +247,7 @@ def _draw(results: Mapping[str, Any], path: Path, quantity: str, draw_curve: Cal
         axes.set_axisbelow(True)
         axes.set(xlabel=label, ylabel=quantity, title=f"{series}, widths {_widths_text(series)}")
     for network in NETWORKS:
-        axes.plot([], [], linestyle="", marker=_MARKERS[network], color=_COLOURS[network], label=network)
+        axes.plot([], [], _MARKERS[network], color=_COLOURS[network], label=network, markersize=5)
     axes.legend(loc="upper left", fontsize=8)
     about = results["machine"]
     note = f"{about['threads']} thread(s) of {about['processor']}, weights channels last; {_CAPTIONS[draw_curve]}"
