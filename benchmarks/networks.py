@@ -244,6 +244,7 @@ def _label(axes: Axes, points: Mapping[str, tuple[float, float, str]]) -> None:
                 va="center",
                 color=colour,
                 fontsize=8,
+                zorder=2.5,  # over the lines, under the points
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
                 arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkB": 3},
             )
