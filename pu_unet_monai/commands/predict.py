@@ -22,6 +22,7 @@ from pu_unet_monai.inferers.runtime import AUTO, RuntimeInferer
 from pu_unet_monai.runtime.accelerate import PRECISIONS, RUNTIMES
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
+from pu_unet_monai.runtime.malloc import keep_freed_memory
 from pu_unet_monai.runtime.memory import peak_resident_bytes
 from pu_unet_monai.runtime.processes import Processes
 from pu_unet_monai.runtime.provenance import provenance
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         choices=[AUTO, *RUNTIMES],
         help="what computes: eager (PyTorch), compile (PyTorch's compiler, which takes minutes to start), openvino; by "
-        "default openvino for volumes on a CPU where it is installed, else eager",
+        "default openvino for volumes in float32 on a CPU where it is installed, else eager",
     )
     parser.add_argument(
         "--precision", choices=[AUTO, *PRECISIONS], help="by default bfloat16 where the hardware is fast in it"
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output.resolve() in {folder.resolve() for folder in cases.folders}:
         raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     make_folder(args.output)
-    results, interrupted = _segment_each(processes.share(cases.found), segment, silent=not processes.is_first)
+    with keep_freed_memory():
+        results, interrupted = _segment_each(processes.share(cases.found), segment, silent=not processes.is_first)
     shares = processes.gather((results, interrupted, _peak_bytes(bundle.device), _runtime(bundle)))
     if not shares:
         return 0

@@ -36,8 +36,8 @@ class RuntimeInferer(Inferer):
     Args:
         inferer: the inferer to run. Defaults to ``SimpleInferer()``.
         runtime: ``"eager"`` (PyTorch as it is), ``"compile"`` (``torch.compile``, which needs a compiler and some
-            minutes), ``"openvino"`` (on CPUs, if installed), or ``"auto"``: OpenVINO for volumes where it can be used
-            and no memory budget is to be kept, else eager. Defaults to ``"auto"``.
+            minutes), ``"openvino"`` (on CPUs, if installed), or ``"auto"``: OpenVINO for volumes in float32, where it
+            can be used and no memory budget is to be kept, else eager. Defaults to ``"auto"``.
         precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the hardware is fast in it (AMX,
             AVX512_BF16, recent GPUs). Defaults to ``"auto"``.
 
@@ -108,7 +108,8 @@ class RuntimeInferer(Inferer):
         precision = best_precision(image.device) if self.precision == AUTO else self.precision
         runtime = self.runtime
         if runtime == AUTO:
-            runtime = best_runtime(image.device, image.dim() - 2) if self._budget is None else "eager"
+            fastest = best_runtime(image.device, image.dim() - 2, precision)
+            runtime = fastest if self._budget is None else "eager"
         return list(dict.fromkeys([(runtime, precision), ("eager", precision)]))
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.runtime.channels_last import lay_channels_last
 from pu_unet_monai.runtime.comparison import Reference, difference
-from pu_unet_monai.runtime.openvino_network import run_openvino, to_openvino
+from pu_unet_monai.runtime.openvino_network import OpenVINONetwork
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
 __all__ = ["PRECISIONS", "RUNTIMES", "AcceleratedNetwork", "accelerate", "best_precision", "best_runtime"]
@@ -82,7 +82,7 @@ def _start_compile(network: nn.Module, precision: str, example: torch.Tensor) ->
 def _start_openvino(network: nn.Module, precision: str, example: torch.Tensor) -> _Run:
     if example.device.type != "cpu":
         raise UserError(f"the image is on {example.device}, and OpenVINO runs on the CPU here")
-    return run_openvino(to_openvino(network, torch.cat([example, example])), precision)
+    return OpenVINONetwork(network, torch.cat([example, example]), precision)
 
 
 _START: dict[str, Callable[[nn.Module, str, torch.Tensor], _Run]] = {
@@ -98,13 +98,13 @@ def best_precision(device: torch.device) -> str:
     return "bfloat16" if fast else "float32"
 
 
-def best_runtime(device: torch.device, spatial_dims: int) -> str:
+def best_runtime(device: torch.device, spatial_dims: int, precision: str) -> str:
     """Return the runtime that is fastest with what is installed, the time to start it included.
 
-    OpenVINO takes some seconds to start, which volumes pay back at once and images hardly ever.
+    OpenVINO takes some seconds to start, and a part of a second for each new size, which volumes in float32 pay back.
     """
-    fits = device.type == "cpu" and spatial_dims == 3 and importlib.util.find_spec("openvino") is not None
-    return "openvino" if fits else "eager"
+    worth_it = device.type == "cpu" and spatial_dims == 3 and precision == "float32"
+    return "openvino" if worth_it and importlib.util.find_spec("openvino") else "eager"
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-__all__ = ["frugal_malloc", "generous_malloc", "use_huge_pages"]
+__all__ = ["frugal_malloc", "generous_malloc", "keep_freed_memory", "kept_bytes", "use_huge_pages"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # malloc.h
 _MIB = 1024 * 1024
@@ -49,19 +49,62 @@ def generous_malloc() -> contextlib.AbstractContextManager[None]:
     the next ones 0.55 to 0.75 times; the process grows to 1.3 to 1.7 times what
     :func:`~pu_unet_monai.runtime.dry_run.dry_run` counts.
     """
-    return _malloc({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _NEVER})
+    return _malloc({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _NEVER}, keep=_Keeping.active)
 
 
 @contextlib.contextmanager
-def _malloc(options: dict[int, int]) -> Iterator[None]:
-    """Set options of malloc, and set them back."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+def keep_freed_memory() -> Iterator[None]:
+    """Have :func:`generous_malloc` keep the blocks when it ends too, for the next time, until this context ends.
+
+    For a program that segments one volume after another and ends: each but the first finds its memory ready. Measured
+    on the 3D PU-UNet at 134x172x139 voxels in bfloat16, that takes 0.7 times the CPU time.
+    """
+    _Keeping.active = True
+    try:
+        yield
+    finally:
+        _Keeping.active = False
+        with _malloc(_USUAL):  # which gives all back
+            pass
+
+
+def kept_bytes() -> int:
+    """Return what this process's malloc has free and keeps."""
+    mallinfo2 = getattr(_libc(), "mallinfo2", None)  # glibc 2.33
+    if mallinfo2 is None:
+        return 0
+    mallinfo2.restype = _MallInfo2
+    return int(mallinfo2().fordblks)
+
+
+class _Keeping:
+    """Whether freed memory is kept; malloc has one state for all threads of the process, too."""
+
+    active = False
+
+
+class _MallInfo2(ctypes.Structure):
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = [(name, ctypes.c_size_t) for name in _names]
+
+
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@contextlib.contextmanager
+def _malloc(options: dict[int, int], keep: bool = False) -> Iterator[None]:
+    """Set options of malloc, and set them back; freed blocks go back to the system before and after, or are kept."""
+    libc = _libc()
     mallopt = getattr(libc, "mallopt", None)
     if libc is None or mallopt is None:
         yield
         return
     for option, value in options.items():
         mallopt(option, value)
+    if keep:
+        yield
+        return
     libc.malloc_trim(0)
     try:
         yield

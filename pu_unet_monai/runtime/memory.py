@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.runtime.malloc import kept_bytes
 
 __all__ = [
     "available_bytes",
@@ -48,14 +49,14 @@ def available_bytes(device: torch.device | str) -> int:
     Args:
         device: on CUDA, what is free there and what PyTorch holds without using it; on any other device, what the
             system can give without swapping, within the limits of the process's control groups (containers), in equal
-            parts to the processes that ``torchrun`` started on this machine.
+            parts to the processes that ``torchrun`` started on this machine, and what this process's malloc keeps.
     """
     device = torch.device(device)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     available = min(psutil.virtual_memory().available, *_free_in_control_groups())
-    return int(available) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return int(available) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) + kept_bytes()
 
 
 def _free_in_control_groups(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from collections.abc import Callable
@@ -9,10 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from monai.networks.utils import eval_mode
 from torch import nn
 
-__all__ = ["import_openvino", "run_openvino", "to_openvino"]
+__all__ = ["OpenVINONetwork", "import_openvino", "run_openvino"]
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -25,25 +25,11 @@ def import_openvino() -> ModuleType:
     return openvino
 
 
-def to_openvino(network: nn.Module, example: torch.Tensor) -> Any:
-    """Convert a network that takes any size; where it does not, other sizes than the example's come out wrong.
-
-    Tracing takes a tenth of the time of :func:`~pu_unet_monai.runtime.export.export_program`, but keeps no check.
-
-    Args:
-        network: the network, on the CPU; it stays as it is.
-        example: an input (B, C, *spatial); no axis of 1.
-    """
-    with eval_mode(network), torch.autocast("cpu", enabled=False), warnings.catch_warnings(action="ignore"):
-        traced = torch.jit.trace(network, example, check_trace=False)
-        return import_openvino().convert_model(traced, example_input=example)
-
-
 def run_openvino(network: Any, precision: str = "float32") -> Callable[[torch.Tensor], torch.Tensor]:
     """Compile an OpenVINO network for the CPU, with as many threads as PyTorch has.
 
     Args:
-        network: what :func:`to_openvino` returned, or an ``.xml`` file.
+        network: OpenVINO's network, or an ``.xml`` file.
         precision: ``"float32"``, or ``"bfloat16"``, which OpenVINO chooses by itself where the CPU is good at it.
             Defaults to ``"float32"``.
 
@@ -57,3 +43,72 @@ def run_openvino(network: Any, precision: str = "float32") -> Callable[[torch.Te
     }
     compiled = import_openvino().Core().compile_model(network, "CPU", settings)
     return lambda image: torch.from_numpy(compiled(image.contiguous().numpy())[0].copy())
+
+
+class OpenVINONetwork:
+    """A PyTorch network in OpenVINO, compiled anew for every size of input: 15 % faster than one that takes any size.
+
+    Args:
+        network: the network, on the CPU and in evaluation mode, whose weights are copied. It should take any size: of
+            one that does not, tracing keeps what holds for the example.
+        example: an input (B, C, *spatial); an axis of 1 would stay 1.
+        precision: see :func:`run_openvino`. Defaults to ``"float32"``.
+    """
+
+    def __init__(self, network: nn.Module, example: torch.Tensor, precision: str = "float32") -> None:
+        self.precision = precision
+        network = _with_plain_group_norms(copy.deepcopy(network))
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings(action="ignore"):
+            # a tenth of the time of torch.export
+            traced = torch.jit.trace(network, example, check_trace=False)
+            self._network = import_openvino().convert_model(traced, example_input=example)
+        self._size: tuple[int, ...] = ()
+        self._run: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the network's output for an image (B, C, *spatial), float32."""
+        if self._run is None or self._size != tuple(image.shape):
+            self._run = None  # its memory is free for the next
+            of_size = self._network.clone()
+            of_size.reshape(list(image.shape))
+            self._run, self._size = run_openvino(of_size, self.precision), tuple(image.shape)
+        return self._run(image)
+
+
+class _PlainGroupNorm(nn.Module):
+    """GroupNorm in operations for which OpenVINO leaves channels where they are; its own brings them to the front.
+
+    Measured on the PU-UNet, that saves 20 % of the time in float32 and up to 10 % in bfloat16.
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        centred = x - self._mean(x)
+        scale = torch.rsqrt(self._mean(centred * centred) + self.norm.eps)
+        if not self.norm.affine:
+            return centred * scale
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        return centred * (scale * self.norm.weight.view(shape)) + self.norm.bias.view(shape)
+
+    def _mean(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mean over groups and space, (B, C, 1, ...), axis by axis.
+
+        OpenVINO adds up one number after another, so that the rounding errors of a long row are seen in the sum. It
+        would join two steps if both kept their axis, or neither.
+        """
+        channels, groups, axes = self.norm.num_channels, self.norm.num_groups, x.dim() - 2
+        for step in range(axes):
+            x = x.mean(2 + axes - 1 - step, keepdim=step % 2 == 0)
+        of_groups = x.reshape(-1, groups, channels // groups).mean(2, keepdim=True)
+        return of_groups.expand(-1, groups, channels // groups).reshape([-1, channels, *[1] * axes])
+
+
+def _with_plain_group_norms(network: nn.Module) -> nn.Module:
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.GroupNorm):
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, _PlainGroupNorm(module))
+    return network

@@ -212,11 +212,12 @@ def test_automatic_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     installed: dict[str, bool] = {}
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: installed.get(name))
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert accelerate.best_runtime(cpu, 3) == "eager"
+    assert accelerate.best_runtime(cpu, 3, "float32") == "eager"
     installed["openvino"] = True
-    assert accelerate.best_runtime(cpu, 3) == "openvino"
-    assert accelerate.best_runtime(cpu, 2) == "eager"
-    assert accelerate.best_runtime(gpu, 3) == "eager"
+    assert accelerate.best_runtime(cpu, 3, "float32") == "openvino"
+    assert accelerate.best_runtime(cpu, 3, "bfloat16") == "eager"
+    assert accelerate.best_runtime(cpu, 2, "float32") == "eager"
+    assert accelerate.best_runtime(gpu, 3, "float32") == "eager"
     for fast, precision in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(accelerate, "cpu_is_fast_in_bfloat16", lambda fast=fast: fast)
         assert accelerate.best_precision(cpu) == precision

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pu_unet_monai.runtime.malloc import frugal_malloc, generous_malloc
-from pu_unet_monai.runtime.memory import resident_bytes
+from pu_unet_monai.runtime.malloc import frugal_malloc, generous_malloc, keep_freed_memory, kept_bytes
+from pu_unet_monai.runtime.memory import available_bytes, resident_bytes
 
 MIB = 1024 * 1024
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -43,6 +43,24 @@ def test_generous_malloc_hands_freed_blocks_out_again() -> None:
         assert resident_bytes() > before + 50 * MIB
     assert resident_bytes() < before + 20 * MIB
     assert faulted_pages(64) > usual / 2
+
+
+def test_memory_is_kept_from_one_time_to_the_next() -> None:
+    before, free = resident_bytes(), available_bytes("cpu")
+    with keep_freed_memory():
+        for _ in range(2):
+            with generous_malloc():
+                pages = faulted_pages(64)
+        assert pages < 64 * MIB // resource.getpagesize() / 4  # the second time next to none
+        assert resident_bytes() > before + 50 * MIB
+        assert kept_bytes() > 50 * MIB
+        assert available_bytes("cpu") > free - 40 * MIB  # what is kept can be taken
+        with frugal_malloc():  # for a case that needs all there is
+            assert resident_bytes() < before + 20 * MIB
+    assert resident_bytes() < before + 20 * MIB
+    with generous_malloc():
+        torch.ones(64 * MIB, dtype=torch.uint8)
+    assert resident_bytes() < before + 20 * MIB
 
 
 @pytest.mark.skipif(not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(), reason="no huge pages here")
