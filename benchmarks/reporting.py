@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from benchmarks.measure import ratio
 from pu_unet_monai.evaluation.tables import markdown_table
 
-__all__ = ["Goal", "goals_text", "median_ms", "ratio_of_cpu", "raw_times", "setting_text"]
+__all__ = ["Goal", "goals_text", "median_ms", "ratio_of_cpu", "ratio_text", "raw_times", "setting_text"]
 
 
 class Goal(TypedDict):
@@ -30,6 +30,12 @@ def raw_times(times: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 def ratio_of_cpu(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Compare the CPU times of two sides, first / second, with the 95 % interval, for JSON."""
     return {key: round(value, 4) for key, value in ratio(first["cpu"], second["cpu"])._asdict().items()}
+
+
+def ratio_text(ratio: Mapping[str, float]) -> str:
+    """Write a ratio of :func:`ratio_of_cpu` with its interval."""
+    digits = 3 if ratio["median"] < 2 else 2 if ratio["median"] < 10 else 1
+    return "{median:.{d}f} ({low:.{d}f} to {high:.{d}f})".format(**ratio, d=digits)
 
 
 def median_ms(side: Mapping[str, Any], clock: str = "cpu") -> float:
