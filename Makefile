@@ -9,6 +9,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 BUNDLE := bundles/pu_unet_kvasir
 DEMO := output/demo
+BENCH ?= output/bench
 
 # MONAI Label has an environment of its own; the bundles and studies it serves may be others
 LABEL_VENV ?= .venv-label
@@ -19,10 +20,11 @@ LABEL_PORT ?= 8000
 DEMO_RUN := --bundle_root $(BUNDLE) --dataset_dir $(DEMO)/phantom --datalist_file $(DEMO)/datalist.json \
 	--output_dir $(DEMO) --ckpt_dir $(DEMO)/models --image_size 96 --channels "[16,32,64,128]"
 
-.PHONY: help install demo label label-install test test-all lint types format dist clean
+.PHONY: help install demo bench label label-install test test-all lint types format dist clean
 
 help:
 	@echo "make demo     train PU-UNet on a synthetic dataset, evaluate it and draw its masks (a few minutes)"
+	@echo "make bench    measure time and memory against MONAI, PyTorch and the baseline (an hour on one core; BENCH=folder)"
 	@echo "make label    install MONAI Label apart and serve the brain bundle on 127.0.0.1:$(LABEL_PORT) (LABEL_BUNDLES, LABEL_STUDIES)"
 	@echo "make test     run the tests; with PU_UNET_DATA_DIR=<folder> also those on the real datasets"
 	@echo "make test-all install MONAI Label, Orthanc, NVFlare, MLflow (Debian's packages by apt) and run all tests"
@@ -57,6 +59,9 @@ demo: $(INSTALLED)
 	@echo "  models/model.pt      the best weights"
 	@echo "  masks/               predicted masks, overlays and report.json"
 	@echo "  phantom/             the synthetic images"
+
+bench: $(INSTALLED)
+	$(PY) -m benchmarks --output $(BENCH)
 
 label-install: $(LABEL_VENV)/.installed
 

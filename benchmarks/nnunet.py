@@ -55,6 +55,12 @@ def nnunet(bundle: Path, image: Path, patch_size: Sequence[int], mirroring: bool
     return np.asarray(label).transpose(2, 1, 0)[None]
 
 
+def predict_one(bundle: Path, image: Path, precision: str) -> np.ndarray:
+    """Segment a case as ``predict`` does, in PyTorch; returns a label map (1, x, y, z)."""
+    (label_map,) = predict(bundle, [image], "eager", precision)
+    return label_map
+
+
 @functools.cache
 def _predictor(bundle: Path, patch_size: tuple[int, ...], mirroring: bool) -> Any:
     os.environ.setdefault("nnUNet_def_n_proc", str(torch.get_num_threads()))  # or it takes eight threads
@@ -151,8 +157,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     sides = (
         functools.partial(nnunet, args.bundle, args.image, args.patch_size, mirroring=True),
         functools.partial(nnunet, args.bundle, args.image, args.patch_size, mirroring=False),
-        functools.partial(predict, args.bundle, args.image, amp=False),
-        functools.partial(predict, args.bundle, args.image, amp=True),
+        functools.partial(predict_one, args.bundle, args.image, "float32"),
+        functools.partial(predict_one, args.bundle, args.image, "bfloat16"),
     )
     times, found = alternate(dict(zip(SIDES, sides, strict=True)), args.rounds)
     label = read_volume(args.label)

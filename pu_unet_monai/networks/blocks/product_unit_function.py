@@ -53,7 +53,7 @@ def _exponential(unit: ProductUnit, s: torch.Tensor, input_dtype: torch.dtype) -
 class ProductUnitFunction(torch.autograd.Function):
     """Forward as :func:`evaluate`; backward computes the logarithm of the positive input once more.
 
-    Kept are the input, in the precision of the convolution, and the output, which the layer behind keeps too. Whether
+    Kept are the input, in the precision of the convolution where that is enough, and the output, which the layer behind keeps too. Whether
     ``s`` was clipped is read off the output, so ``log_clip`` must be None or at least :data:`SMALLEST_LOG_CLIP`.
     """
 
@@ -70,7 +70,9 @@ class ProductUnitFunction(torch.autograd.Function):
         s = unit.conv(_logarithm(unit, x, unit.theta))
         y = _exponential(unit, s, x.dtype)
         ctx.unit = unit
-        ctx.save_for_backward(x.to(s.dtype), y, theta, weight)
+        ctx.precision = s.dtype
+        # rounded, an input may lie on the other side of a bound
+        ctx.save_for_backward(x if unit.positivity == "lower_bound" else x.to(s.dtype), y, theta, weight)
         return y
 
     @staticmethod
@@ -94,14 +96,14 @@ class ProductUnitFunction(torch.autograd.Function):
             bounds = _unclipped(unit.log_clip, y.dtype)
             torch.ops.aten.hardtanh_backward(grad_s, y, *bounds, grad_input=grad_s)
         del y
-        grad_s = grad_s.to(x.dtype)
+        grad_s = grad_s.to(ctx.precision)
         grad_x = grad_theta = grad_weight = grad_bias = None
         if any(conv_learns):
-            log = _logarithm(unit, x, theta)
+            log = _logarithm(unit, x, theta).to(ctx.precision)
             _, grad_weight, grad_bias = _convolution_backward(unit, grad_s, log, weight, (False, *conv_learns))
             del log
         if x_learns or theta_learns:
-            grad_x, *_ = _convolution_backward(unit, grad_s, x, weight, (True, False, False))
+            grad_x, *_ = _convolution_backward(unit, grad_s, x.to(ctx.precision), weight, (True, False, False))
             del grad_s
             grad_theta = _logarithm_backward(unit, grad_x, x, theta)
         return None, grad_x, grad_theta, grad_weight, grad_bias
