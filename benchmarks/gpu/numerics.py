@@ -197,7 +197,8 @@ def _network_results(network: nn.Module, image: torch.Tensor, precision: str) ->
     network.zero_grad()
     with autocast(image.device, precision):
         logits = network(image)
-    torch.nn.functional.softplus(logits.float()).mean().backward()
+    # scaled as a GradScaler would: float16 loses the gradients of a mean over so many pixels
+    (2**8 * torch.nn.functional.softplus(logits.float()).mean()).backward()
     gradients = torch.cat([_gradient(parameter).flatten() for parameter in network.parameters()])
     return {"logits": logits.detach(), "gradients": gradients}
 
