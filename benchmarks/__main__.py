@@ -29,16 +29,16 @@ from pu_unet_monai.runtime.machine import machine
 WITHOUT_AVX512 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 HEADS = ("BraTS2021_01478.nii.gz", "BraTS2021_01476.nii.gz")
 """The first was in no training of the bundle's weights."""
-SCORED = (
-    "pu_against_baseline",
-    "gpu",
-    "runtimes",
-    "runtimes_avx2",
-    "volume_pipeline",
-    "volume_pipeline_avx2",
-    "loading",
-)
-"""Results whose goals make up the table, in its order."""
+SCORED = {
+    "pu_against_baseline": "time and training bytes, PU / baseline, on a CPU",
+    "gpu": "latency (at most 1.005) and training step, PU / baseline, on a GPU: python -m benchmarks.gpu",
+    "runtimes": "one forward, best runtime against PyTorch in float32 as it comes",
+    "runtimes_avx2": "one forward, best runtime against PyTorch in float32 as it comes, AVX2",
+    "volume_pipeline": "whole volume against MONAI's default",
+    "volume_pipeline_avx2": "whole volume against MONAI's default, AVX2",
+    "loading": "load and preprocess one 4-channel case against MONAI's chain",
+}
+"""Results whose goals make up the table, in its order, and what they are about."""
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,9 @@ def _exponential(unit: ProductUnit, s: torch.Tensor, input_dtype: torch.dtype) -
 class ProductUnitFunction(torch.autograd.Function):
     """Forward as :func:`evaluate`; backward computes the logarithm of the positive input once more.
 
-    Kept are the input, in the precision of the convolution where that is enough, and the output, which the layer behind keeps too. Whether
-    ``s`` was clipped is read off the output, so ``log_clip`` must be None or at least :data:`SMALLEST_LOG_CLIP`.
+    Kept are the input, in the precision of the convolution where that is enough, and the output, which the layer
+    behind keeps too. Whether ``s`` was clipped is read off the output, so ``log_clip`` must be None or at least
+    :data:`SMALLEST_LOG_CLIP`.
     """
 
     @staticmethod
