@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from pu_unet_monai.networks.blocks import ProductUnit
 
 __all__ = ["OpenVINONetwork", "import_openvino", "run_openvino"]
 
@@ -57,7 +60,7 @@ class OpenVINONetwork:
 
     def __init__(self, network: nn.Module, example: torch.Tensor, precision: str = "float32") -> None:
         self.precision = precision
-        network = _with_plain_group_norms(copy.deepcopy(network))
+        network = _prepared(copy.deepcopy(network))
         with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings(action="ignore"):
             # a tenth of the time of torch.export
             traced = torch.jit.trace(network, example, check_trace=False)
@@ -106,9 +109,13 @@ class _PlainGroupNorm(nn.Module):
         return of_groups.expand(-1, groups, channels // groups).reshape([-1, channels, *[1] * axes])
 
 
-def _with_plain_group_norms(network: nn.Module) -> nn.Module:
+def _prepared(network: nn.Module) -> nn.Module:
+    """Replace what OpenVINO is slow at, in the network itself."""
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.GroupNorm):
             parent, _, child = name.rpartition(".")
             setattr(network.get_submodule(parent), child, _PlainGroupNorm(module))
+        elif isinstance(module, ProductUnit) and module.log_clip is not None:
+            # without the steps that a gradient would need
+            module.clip = functools.partial(torch.clamp, min=-module.log_clip, max=module.log_clip)  # type: ignore[method-assign]
     return network

@@ -457,3 +457,16 @@ def test_second_derivatives_are_refused() -> None:
     x = torch.ones(1, 2, 4, 4, requires_grad=True)
     with pytest.raises(NotImplementedError, match="create_graph"):
         torch.autograd.grad(unit(x).sum(), x, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", LOW, ids=str)
+def test_inputs_next_to_the_lower_bound_stay_on_their_side(dtype: torch.dtype) -> None:
+    """In low precision they would be rounded to the bound, or beyond it."""
+    unit = create(spatial_dims=1, in_channels=2, out_channels=2, kernel_size=1, positivity="lower_bound")
+    floor = unit.floor(unit.theta, torch.float32).item()
+    near = floor * (1 + 1e-4 * torch.tensor([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0]))
+    fused, plain = (gradients(unit, near.expand(1, 2, 6), dtype, plain=plain) for plain in (False, True))
+    assert not fused["x"][..., :3].any()
+    assert fused["x"][..., 3:].all()
+    torch.testing.assert_close(fused["x"], plain["x"], rtol=2e-2, atol=1e-4)
+    torch.testing.assert_close(fused["theta"], plain["theta"], rtol=2e-2, atol=1e-4)
