@@ -191,3 +191,33 @@ def test_unknown_options(bundle, images, tmp_path, capsys, option, advice):
         predict(bundle, images, tmp_path / "out", option)
     assert advice in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "runtime", "precision"),
+    [
+        (("--precision", "float32"), "eager", "float32"),
+        (("--precision", "bfloat16"), "eager", "bfloat16"),
+        (("--runtime", "openvino", "--precision", "float32"), "openvino", "float32"),
+        (("--set", "amp=false"), "eager", "float32"),
+    ],
+)
+def test_runtime_and_precision(bundle, images, tmp_path, capsys, options, runtime, precision):
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
+    assert predict(bundle, images, tmp_path / "out", "--device", "cpu", *options) == 0
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["runtime"]
+    assert (found["runtime"], found["precision"]) == (runtime, precision)
+    assert found["difference"] < 0.05
+    assert f"computed by {runtime} in {precision}" in capsys.readouterr().out
+
+
+def test_wrong_runtime_and_precision(bundle, images, tmp_path, capsys):
+    for option, value in (("--runtime", "engine"), ("--precision", "float16")):
+        with pytest.raises(SystemExit) as stopped:
+            predict(bundle, images, tmp_path / "out", option, value)
+        assert stopped.value.code == 2
+        assert f"{option}: invalid choice: '{value}'" in capsys.readouterr().err
+    assert predict(bundle, images, tmp_path / "out", "--set", "runtime=engine") == 2
+    assert "runtime must be one of auto, eager, compile, openvino, got 'engine'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -347,3 +347,24 @@ def test_options_of_volumes_on_a_bundle_of_images(repository, bundle, tmp_path, 
     assert "--probabilities: the bundle" in capsys.readouterr().err
     assert predict(folder, tmp_path, tmp_path / "out", *small, "--force") == 2
     assert "has no key force" in capsys.readouterr().err
+
+
+def test_runtimes_give_the_same_label_maps(bundle, phantom, tmp_path, capsys):
+    pytest.importorskip("openvino")
+    case = case_folders(phantom)[0]
+    maps = {}
+    for runtime in ("eager", "openvino", "auto"):
+        output = tmp_path / runtime
+        assert predict(bundle, case, output, "--runtime", runtime, "--device", "cpu") == 0
+        report = json.loads((output / "report.json").read_text())
+        assert report["runtime"]["runtime"] == (
+            "eager" if runtime == "eager" else "openvino"
+        )  # float32, see the bundle
+        assert report["runtime"]["difference"] < 1e-3
+        assert report["cases"][0]["window"] == "foreground"
+        maps[runtime] = seg(output / report["cases"][0]["segmentation"])
+    assert np.array_equal(maps["openvino"], maps["auto"])
+    for label in (1, 2, 3):
+        assert dice(maps["eager"] == label, maps["openvino"] == label) > 0.999
+    assert predict(bundle, case, tmp_path / "short", "--runtime", "openvino", "--set", "memory_budget=4GB") == 2
+    assert "memory_budget cannot be kept" in capsys.readouterr().err
