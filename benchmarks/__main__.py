@@ -41,6 +41,13 @@ SCORED = {
 """Results whose goals make up the table, in its order, and what they are about."""
 
 
+READING = (
+    "Ratios of CPU time over pairs, medians with 95 % intervals; the median decides (loading: the interval's lower "
+    "end). AVX2: oneDNN and PyTorch held to it, while OpenVINO keeps AVX-512 for what is no convolution. Each row's "
+    "own table, raw times and machine: the files of its benchmark."
+)
+
+
 @dataclass(frozen=True)
 class Step:
     """A benchmark: a module, its options, environment variables, on how many heads it runs, and if it scores them."""
@@ -92,12 +99,13 @@ def main(argv: list[str] | None = None) -> int:
     for step in tqdm(steps, desc="benchmarks", disable=None):
         command = [sys.executable, "-m", f"benchmarks.{step.module}", "--output", str(args.output), *step.options]
         command += _head_options(heads[: step.heads], step.labels)
+        (args.output / f"{step.name}.json").unlink(missing_ok=True)  # of an earlier run
         print(f"\n{step.name}: {' '.join(command[1:])}", flush=True)
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | step.environment
         if subprocess.run(command, env=environment, check=False).returncode:
             failed.append(step.name)
     goals = collect(args.output)
-    text = f"{goals_text(goals)}\n\nEach row's own table, raw times and machine: the files of its benchmark."
+    text = f"{goals_text(goals)}\n\n{READING}"
     write_results({"machine": machine(), "goals": goals}, text, args.output / "goals")
     print(f"\n{text}\n\n{args.output}: JSON, Markdown and pictures")
     if failed:
@@ -113,7 +121,7 @@ def collect(folder: Path) -> list[Goal]:
         if path.is_file():
             goals += read_json(path)["goals"]
         else:
-            goals.append({"what": about, "goal": "", "measured": "not measured", "met": False, "note": ""})
+            goals.append({"what": about, "goal": "", "measured": "not measured", "met": None, "note": ""})
     return goals
 
 

@@ -18,7 +18,7 @@ class Goal(TypedDict):
     what: str
     goal: str
     measured: str
-    met: bool
+    met: bool | None
     note: str
 
 
@@ -34,6 +34,8 @@ def ratio_of_cpu(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequ
 
 def ratio_text(ratio: Mapping[str, float]) -> str:
     """Write a ratio of :func:`ratio_of_cpu` with its interval."""
+    if ratio["low"] == ratio["high"]:  # of a single pair
+        return f"{ratio['median']:.3g}"
     digits = 3 if ratio["median"] < 2 else 2 if ratio["median"] < 10 else 1
     return "{median:.{d}f} ({low:.{d}f} to {high:.{d}f})".format(**ratio, d=digits)
 
@@ -53,5 +55,7 @@ def setting_text(about: Mapping[str, Any], rounds: int) -> str:
 
 def goals_text(goals: Sequence[Goal]) -> str:
     """Lay out goals as a Markdown table."""
-    rows = [[g["what"], g["goal"], g["measured"], "yes" if g["met"] else "no", g["note"]] for g in goals]
+    rows = [
+        [g["what"], g["goal"], g["measured"], {True: "yes", False: "no", None: ""}[g["met"]], g["note"]] for g in goals
+    ]
     return markdown_table(["goal", "aimed at", "measured", "met", "note"], rows)

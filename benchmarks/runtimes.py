@@ -1,9 +1,10 @@
 """One forward pass in every runtime and precision against PyTorch in float32 as it comes, same network.
 
     python -m benchmarks.runtimes
-    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python -m benchmarks.runtimes      # as a CPU without AVX-512 would
+    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python -m benchmarks.runtimes      # convolutions without AVX-512
 
 Each side in a process of its own, in turns, on one thread. PyTorch as it comes: channels first, malloc as it is.
+(The variables hold oneDNN and PyTorch to AVX2; what OpenVINO computes beside convolutions keeps AVX-512.)
 The package's sides: what ``RuntimeInferer`` runs, with huge pages and freed memory kept, as ``predict`` has them.
 """
 

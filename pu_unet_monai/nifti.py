@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from monai.utils.type_conversion import UNSUPPORTED_TYPES
 __all__ = ["NiftiReader"]
 
 _NIFTI2_HEADER = 540
+_MOST_COMPRESSED = 1032
+"""Deflate makes at most so many bytes of one."""
 _CHUNK = 2**20
 """Bytes that are decompressed at a time: few enough to stay in the processor's cache until they are copied."""
 
@@ -66,7 +69,11 @@ class NiftiReader(NibabelReader):
         start = stream.peek(4)[:4]
         sizes = [int.from_bytes(start, "little"), int.from_bytes(start, "big")]
         kind = nibabel.Nifti2Image if _NIFTI2_HEADER in sizes else nibabel.Nifti1Image
-        return kind.from_stream(stream)
+        image = kind.from_stream(stream)
+        announced = math.prod(image.shape) * image.header.get_data_dtype().itemsize
+        if announced > _MOST_COMPRESSED * path.stat().st_size:
+            raise OSError(f"its header announces {announced / 1e9:.1f} GB of voxels, more than the file can hold")
+        return image
 
     def _get_array_data(self, img: Any, filename: PathLike) -> Any:
         array = super()._get_array_data(img, filename)

@@ -48,7 +48,7 @@ _SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16)
 """Half the memory of float32 or less, and exact in it."""
 
 _DAMAGED = (
-    *(OSError, RuntimeError, ValueError, TypeError, EOFError, zlib.error),
+    *(OSError, RuntimeError, ValueError, TypeError, EOFError, MemoryError, zlib.error),
     *(ImageFileError, HeaderDataError, WrapStructError),
 )
 

@@ -102,20 +102,23 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     make_folder(args.output)
     with keep_freed_memory():
-        results, interrupted = _segment_each(processes.share(cases.found), segment, silent=not processes.is_first)
-    shares = processes.gather((results, interrupted, _peak_bytes(bundle.device), _runtime(bundle)))
+        results, interrupted = _segment_each(
+            processes.share(cases.found),
+            lambda case: segment(case) | {"runtime": _runtime(bundle)},
+            silent=not processes.is_first,
+        )
+    shares = processes.gather((results, interrupted, _peak_bytes(bundle.device)))
     if not shares:
         return 0
     results = {name: result for of_one, *_ in shares for name, result in of_one.items()}
     interrupted = any(interrupted for _, interrupted, *_ in shares)
-    runtime = next((runtime for *_, runtime in shares if runtime), None)
     in_order = [results[name] for name in cases.found if name in results]
     done = [result for result in in_order if "error" not in result]
     failed = [{"image": None, "error": problem} for problem in cases.problems]
     failed += [result for result in in_order if "error" in result]
     not_run = [name for name in cases.found if name not in results]
     outcome: dict[str, list] = {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
-    weights_note = _write_report(args.output, bundle, max(peak for *_, peak, _ in shares), runtime, outcome)
+    weights_note = _write_report(args.output, bundle, max(peak for *_, peak in shares), outcome)
     if cases.skipped:
         print(f"left aside: {join_some(cases.skipped)}")
     for case in done:
@@ -126,8 +129,8 @@ def run(args: argparse.Namespace) -> int:
     for failure in failed:
         print("failed: " + ": ".join(filter(None, failure.values())))
     print(f"{len(done)} of {len(cases.found) + len(cases.problems)} cases segmented: {args.output}")
-    if runtime:
-        print("computed by {runtime} in {precision}".format(**runtime))
+    for how in sorted({"{runtime} in {precision}".format(**case["runtime"]) for case in done if case["runtime"]}):
+        print(f"computed by {how}")
     if weights_note:
         print(f"weights: {weights_note}")
     print(NOTICE)
@@ -208,18 +211,15 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _runtime(bundle: TrainedBundle) -> dict[str, Any] | None:
-    """Say what computed the last case, if one was."""
+    """Say what computed the last case, if its bundle knows."""
     return bundle.inferer.last if isinstance(bundle.inferer, RuntimeInferer) else None
 
 
-def _write_report(
-    output: Path, bundle: TrainedBundle, peak_bytes: int, runtime: dict[str, Any] | None, outcome: dict[str, list]
-) -> str | None:
+def _write_report(output: Path, bundle: TrainedBundle, peak_bytes: int, outcome: dict[str, list]) -> str | None:
     """Write ``report.json`` and return what the bundle's metadata say of these very weights."""
     report = {
         **provenance(bundle),
         "device": str(bundle.device),
-        "runtime": runtime,
         "peak_memory_mb": round(peak_bytes / 1e6),
         **outcome,
     }

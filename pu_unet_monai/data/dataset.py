@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from monai.data import CacheDataset
 from monai.transforms import Compose
+from tqdm import tqdm
 
 from pu_unet_monai.errors import UserError, find_user_error
 from pu_unet_monai.runtime.memory import available_bytes, format_bytes
@@ -35,7 +37,7 @@ class ReproducibleDataset(CacheDataset):
         transform: transforms; those before the first random one are cached.
         seed: seed of the augmentation. Defaults to 0.
         cache_rate: share of the items to keep in memory, or ``"auto"``: as many as fit into half of the memory that is
-            available to this process, judged by the first. What is kept does not change what is drawn. Defaults to 1.
+            available to this process. What is kept does not change what is drawn. Defaults to 1.
         num_workers: threads that fill the cache. Defaults to 1.
 
     Raises:
@@ -72,15 +74,16 @@ class ReproducibleDataset(CacheDataset):
     def _fill_cache(self, indices: Sequence[int] | None = None) -> list:
         if not (self._sized_to_memory and indices):
             return super()._fill_cache(indices)
-        memory = _SHARE_OF_MEMORY * available_bytes("cpu")
+        memory, held = _SHARE_OF_MEMORY * available_bytes("cpu"), 0
         kept: list[Any] = []
-        for index in indices:  # until one can be loaded
-            kept.append(self._load_cache_item(index))
-            if kept[-1] is not None:
-                break
-        size = _held_bytes(kept[-1])
-        self.cache_num = min(len(indices), int(memory / size)) if size else len(indices)
-        kept = kept[: self.cache_num] + super()._fill_cache(indices[len(kept) : self.cache_num])
+        with ThreadPool(self.num_workers) as pool:
+            items = pool.imap(self._load_cache_item, indices)
+            for item in tqdm(items, desc="Loading dataset", total=len(indices), disable=not self.progress):
+                held += _held_bytes(item)
+                if held > memory:
+                    break
+                kept.append(item)
+        self.cache_num = len(kept)
         if self.cache_num < len(indices):
             _log.info(
                 "cached %d of %d cases (%s); the others are read each epoch",

@@ -17,7 +17,7 @@ from torch import nn
 
 from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.runtime.dry_run import DryRun, dry_run
-from pu_unet_monai.runtime.malloc import frugal_malloc, generous_malloc
+from pu_unet_monai.runtime.malloc import frugal_malloc, generous_malloc, kept_bytes
 from pu_unet_monai.runtime.memory import (
     available_bytes,
     format_bytes,
@@ -177,8 +177,9 @@ class ForegroundInferer(Inferer):
         """Return how much may still be taken."""
         if self.memory_budget is None:
             return available_bytes(device)
-        held = torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
-        return self.memory_budget - held
+        if device.type == "cuda":
+            return self.memory_budget - torch.cuda.memory_allocated(device)
+        return self.memory_budget - resident_bytes() + kept_bytes()
 
     def _background(
         self, images: torch.Tensor, channels: int, dtype: torch.dtype, device: torch.device

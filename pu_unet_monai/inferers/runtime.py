@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from pu_unet_monai.runtime.accelerate import (
     accelerate,
     best_precision,
     best_runtime,
+    to_float32,
 )
 
 __all__ = ["RuntimeInferer"]
@@ -31,7 +33,8 @@ class RuntimeInferer(Inferer):
 
     On the first image, and after a change of the weights, the runtime is compared with PyTorch in float32 on two parts
     of the image, and dropped with a warning if it disagrees or does not work: then it is PyTorch in the same precision,
-    then in float32. For inference alone: gradients are not computed.
+    then in float32. (Of other changes to a network, such as of an attribute, OpenVINO's copy knows nothing.) For
+    inference alone: gradients are not computed.
 
     Args:
         inferer: the inferer to run. Defaults to ``SimpleInferer()``.
@@ -66,9 +69,10 @@ class RuntimeInferer(Inferer):
                 "runtime=eager, or leave memory_budget out."
             )
         self._budget = budget
-        self.last: dict[str, Any] | None = None
         self._network: AcceleratedNetwork | None = None
+        self._difference = 0.0
         self._made_of: Any = None
+        self._lock = threading.Lock()
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
@@ -82,26 +86,32 @@ class RuntimeInferer(Inferer):
             kwargs: further arguments of the network; with any it is run as it is.
         """
         if not isinstance(network, nn.Module) or network.training or args or kwargs:
-            self.last = None
             return self.inferer(inputs, network, *args, **kwargs)
         with torch.no_grad():
             accelerated = self._accelerated(network, inputs)
             # an inferer that counts memory asks for the precision
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=accelerated.precision == "bfloat16"):
-                return self.inferer(inputs, accelerated).float()
+                return to_float32(self.inferer(inputs, accelerated))
+
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """How the last image that could be accelerated was run, see above."""
+        if self._network is None:
+            return None
+        return {
+            "runtime": self._network.runtime,
+            "precision": self._network.precision,
+            "difference": self._difference,
+        }
 
     def _accelerated(self, network: nn.Module, image: torch.Tensor) -> AcceleratedNetwork:
         """Return the network in its runtime, made anew where the weights changed: OpenVINO has a copy of them."""
-        if self._network is None or self._made_of != _fingerprint(network, image.device):
-            image = image.as_tensor() if isinstance(image, MetaTensor) else image
-            self._network, difference = accelerate(network, image, self._candidates(image))
-            self._made_of = _fingerprint(network, image.device)
-            self.last = {
-                "runtime": self._network.runtime,
-                "precision": self._network.precision,
-                "difference": difference,
-            }
-        return self._network
+        with self._lock:  # a server's threads share the inferer
+            if self._network is None or self._made_of != _fingerprint(network, image.device):
+                image = image.as_tensor() if isinstance(image, MetaTensor) else image
+                self._network, self._difference = accelerate(network, image, self._candidates(image))
+                self._made_of = _fingerprint(network, image.device)
+            return self._network
 
     def _candidates(self, image: torch.Tensor) -> list[tuple[str, str]]:
         """Return what to try: what was asked for, and plain PyTorch in the same precision."""
@@ -114,6 +124,6 @@ class RuntimeInferer(Inferer):
 
 
 def _fingerprint(network: nn.Module, device: torch.device) -> tuple[Any, ...]:
-    """Return what changes whenever a weight is replaced or written to."""
-    tensors = network.state_dict(keep_vars=True).values()
-    return id(network), device, [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+    """Return what changes with the weights: replaced, written to, or written to behind autograd's back (``.data``)."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return id(network), device, [(tensor.data_ptr(), tensor.detach().sum().item()) for tensor in tensors]

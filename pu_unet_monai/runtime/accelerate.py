@@ -18,7 +18,7 @@ from pu_unet_monai.runtime.comparison import Reference, difference
 from pu_unet_monai.runtime.openvino_network import OpenVINONetwork
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
-__all__ = ["PRECISIONS", "RUNTIMES", "AcceleratedNetwork", "accelerate", "best_precision", "best_runtime"]
+__all__ = ["PRECISIONS", "RUNTIMES", "AcceleratedNetwork", "accelerate", "best_precision", "best_runtime", "to_float32"]
 
 RUNTIMES = ("eager", "compile", "openvino")
 PRECISIONS = ("float32", "bfloat16")
@@ -58,15 +58,28 @@ class AcceleratedNetwork(nn.Module):
         self.runtime = runtime
         self.precision = precision
         self.memory_factor = 1.7 if runtime == "openvino" else 1.0
-        self._run = _START[runtime](network, precision, example)
+        self._runs = [_START[runtime](network, precision, example)]  # in a list, or a network would count twice
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the network's output for x, (B, C, *spatial)."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self._run(x).float()
+            try:
+                return to_float32(self._runs[0](x))
+            except Exception as error:  # of a compiler, at a size that it had not seen
+                if self.runtime == "eager":
+                    raise
+                _log.warning("runtime %s fails at %s, eager goes on: %s", self.runtime, [*x.shape], first_cause(error))
+                self.runtime, self.memory_factor = "eager", 1.0
+                self._runs = [self.network]
+                return to_float32(self.network(x))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
         return copy.deepcopy(self.network, memo)
+
+
+def to_float32(output: Any) -> Any:
+    """Return an output, or a list of them (deep supervision), in float32."""
+    return [each.float() for each in output] if isinstance(output, list | tuple) else output.float()
 
 
 def _start_eager(network: nn.Module, precision: str, example: torch.Tensor) -> _Run:
@@ -132,7 +145,7 @@ def accelerate(
             accelerated = AcceleratedNetwork(network, runtime, precision, references[-1].image)
             worst = max(difference(accelerated, reference)["relative"] for reference in references)
         except Exception as error:  # compilers and converters fail in many ways
-            _log.warning("runtime %s in %s cannot be used: %s", runtime, precision, first_cause(error).splitlines()[0])
+            _log.warning("runtime %s in %s cannot be used: %s", runtime, precision, first_cause(error))
             continue
         if worst <= TOLERANCES[precision]:
             return accelerated, worst
@@ -158,7 +171,7 @@ def _references(network: nn.Module, image: torch.Tensor) -> list[Reference]:
     references = [*_first_taken(network, image, large), *_first_taken(network, image, small)]
     references = references or [*_first_taken(network, image, image.shape[2:], tries=1)]
     if not references:
-        raise UserError(f"the network takes no part of an image of {list(image.shape)}")
+        raise UserError(f"the network takes no part of an image of {list(image.shape)}, or does not return one tensor")
     return references
 
 
@@ -171,5 +184,7 @@ def _first_taken(
         for axis, length in enumerate(size, start=2):
             part = part.narrow(axis, (image.shape[axis] - length + less) // 2, length - less)
         with contextlib.suppress(Exception), torch.autocast(image.device.type, enabled=False):
-            yield Reference(part.contiguous(), network(part.contiguous()))
+            logits = network(part.contiguous())
+            if isinstance(logits, torch.Tensor):
+                yield Reference(part.contiguous(), logits)
             return

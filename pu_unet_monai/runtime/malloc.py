@@ -38,7 +38,7 @@ def frugal_malloc() -> contextlib.AbstractContextManager[None]:
     times. Each block has to be mapped and zeroed anew, though: up to 1.12 times the CPU time at 128^3 voxels, up
     to 1.5 times at 96^3 and less.
     """
-    return _malloc({_M_MMAP_THRESHOLD: _MIB, _M_TRIM_THRESHOLD: _MIB // 8})
+    return _malloc({**_USUAL, _M_MMAP_THRESHOLD: _MIB, _M_TRIM_THRESHOLD: _MIB // 8})
 
 
 def generous_malloc() -> contextlib.AbstractContextManager[None]:
@@ -49,7 +49,7 @@ def generous_malloc() -> contextlib.AbstractContextManager[None]:
     the next ones 0.55 to 0.75 times; the process grows to 1.3 to 1.7 times what
     :func:`~pu_unet_monai.runtime.dry_run.dry_run` counts.
     """
-    return _malloc({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _NEVER}, keep=_Keeping.active)
+    return _malloc({**_USUAL, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _NEVER}, keep=_Keeping.active)
 
 
 @contextlib.contextmanager

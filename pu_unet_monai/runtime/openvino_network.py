@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from types import ModuleType
@@ -67,15 +68,17 @@ class OpenVINONetwork:
             self._network = import_openvino().convert_model(traced, example_input=example)
         self._size: tuple[int, ...] = ()
         self._run: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self._lock = threading.Lock()
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return the network's output for an image (B, C, *spatial), float32."""
-        if self._run is None or self._size != tuple(image.shape):
-            self._run = None  # its memory is free for the next
-            of_size = self._network.clone()
-            of_size.reshape(list(image.shape))
-            self._run, self._size = run_openvino(of_size, self.precision), tuple(image.shape)
-        return self._run(image)
+        with self._lock:  # a server's threads share the network, and it has one place for its output
+            if self._run is None or self._size != tuple(image.shape):
+                self._run = None  # its memory is free for the next
+                of_size = self._network.clone()
+                of_size.reshape(list(image.shape))
+                self._run, self._size = run_openvino(of_size, self.precision), tuple(image.shape)
+            return self._run(image)
 
 
 class _PlainGroupNorm(nn.Module):

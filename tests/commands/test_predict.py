@@ -206,7 +206,7 @@ def test_runtime_and_precision(bundle, images, tmp_path, capsys, options, runtim
     if runtime == "openvino":
         pytest.importorskip("openvino")
     assert predict(bundle, images, tmp_path / "out", "--device", "cpu", *options) == 0
-    found = json.loads((tmp_path / "out" / "report.json").read_text())["runtime"]
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["cases"][0]["runtime"]
     assert (found["runtime"], found["precision"]) == (runtime, precision)
     assert found["difference"] < 0.05
     assert f"computed by {runtime} in {precision}" in capsys.readouterr().out

@@ -357,10 +357,10 @@ def test_runtimes_give_the_same_label_maps(bundle, phantom, tmp_path, capsys):
         output = tmp_path / runtime
         assert predict(bundle, case, output, "--runtime", runtime, "--device", "cpu") == 0
         report = json.loads((output / "report.json").read_text())
-        assert report["runtime"]["runtime"] == (
+        assert report["cases"][0]["runtime"]["runtime"] == (
             "eager" if runtime == "eager" else "openvino"
         )  # float32, see the bundle
-        assert report["runtime"]["difference"] < 1e-3
+        assert report["cases"][0]["runtime"]["difference"] < 1e-3
         assert report["cases"][0]["window"] == "foreground"
         maps[runtime] = seg(output / report["cases"][0]["segmentation"])
     assert np.array_equal(maps["openvino"], maps["auto"])

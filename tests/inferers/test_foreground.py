@@ -11,6 +11,8 @@ from torch import nn
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.inferers import CPUBFloat16Inferer, ForegroundInferer, OverlapTileInferer, bfloat16
 from pu_unet_monai.networks.nets import PUUNet
+from pu_unet_monai.runtime.dry_run import dry_run
+from pu_unet_monai.runtime.malloc import keep_freed_memory
 from pu_unet_monai.runtime.memory import resident_bytes
 
 MB = 10**6
@@ -260,3 +262,18 @@ def test_images_of_two_dimensions() -> None:
     assert torch.equal(y[:, :, 4:11, 5:6], network(x[:, :, 4:11, 5:6]))
     assert inferer.last is not None
     assert inferer.last["box"] == [[4, 5], [11, 6]]
+
+
+def test_what_malloc_keeps_counts_as_free() -> None:
+    """A case's window does not depend on the cases before it."""
+    network = PUUNet(3, 4, 1, (8, 16, 16)).eval()
+    small, large = torch.ones(1, 4, 48, 48, 48), torch.ones(1, 4, 72, 72, 72)
+    windows = []
+    for before in ([], [small]):
+        with torch.no_grad(), keep_freed_memory():
+            needed = dry_run(network, large.shape, workspace=True).peak_bytes
+            inferer = ForegroundInferer(SlidingWindowInferer(16), memory_budget=resident_bytes() + 4 * needed)
+            for case in (*before, large):
+                inferer(case, network)
+        windows.append(inferer.last["window"])
+    assert windows == ["foreground", "foreground"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -292,3 +293,70 @@ def test_openvino_has_to_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install openvino"):
         RuntimeInferer(runtime="openvino")
+
+
+@needs_openvino
+def test_threads_get_their_own_results() -> None:
+    network, inferer = pu_unet(), RuntimeInferer(runtime="openvino", precision="float32")
+    images = [torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
+    with torch.no_grad():
+        expected = [network(x) for x in images]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            for found, right in zip(pool.map(lambda x: inferer(x, network), images), expected, strict=True):
+                torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("runtime", [OPENVINO, "eager"])
+def test_weights_changed_behind_autograd(runtime: str) -> None:
+    x, network = image(), pu_unet()
+    inferer = RuntimeInferer(runtime=runtime, precision="float32")
+    first = inferer(x, network)
+    for parameter in network.parameters():
+        parameter.data.mul_(1.5)
+    with torch.no_grad():
+        expected = network(x)
+    assert not torch.allclose(first, expected, rtol=1e-2)
+    torch.testing.assert_close(inferer(x, network), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_list_of_outputs() -> None:
+    class Heads(Sloppy):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+            return [super().forward(x), super().forward(x)]
+
+    x, network = image(), Heads().eval()
+    with torch.no_grad():
+        expected = network(x)
+    found = RuntimeInferer(runtime="eager", precision="float32")(x, network)
+    assert len(found) == 2
+    torch.testing.assert_close(list(found), expected)
+
+
+def test_weights_made_for_inference_alone() -> None:
+    with torch.inference_mode():
+        network = pu_unet()
+    x = image()
+    with torch.no_grad():
+        torch.testing.assert_close(RuntimeInferer(precision="float32")(x, network), network(x))
+
+
+def test_a_runtime_that_fails_at_a_size_of_its_own(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(network: nn.Module, precision: str, example: torch.Tensor) -> Any:
+        def run(x: torch.Tensor) -> torch.Tensor:
+            if x.shape[-1] > 128:
+                raise RuntimeError("too large")
+            return network(x)
+
+        return run
+
+    monkeypatch.setitem(accelerate._START, "compile", start)
+    network, x = pu_unet(), torch.randn(1, 2, 40, 150)
+    inferer = RuntimeInferer(runtime="compile", precision="float32")
+    with torch.no_grad():
+        torch.testing.assert_close(inferer(x, network), network(x))
+    assert "runtime compile fails at [1, 2, 40, 150], eager goes on: RuntimeError: too large" in caplog.text
+    assert inferer.last is not None
+    assert inferer.last["runtime"] == "eager"

@@ -470,3 +470,40 @@ def test_inputs_next_to_the_lower_bound_stay_on_their_side(dtype: torch.dtype) -
     assert fused["x"][..., 3:].all()
     torch.testing.assert_close(fused["x"], plain["x"], rtol=2e-2, atol=1e-4)
     torch.testing.assert_close(fused["theta"], plain["theta"], rtol=2e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("log_clip", [88.0, 100.0, 1000.0])
+def test_thresholds_beyond_float32(log_clip: float) -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2, log_clip=log_clip)
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    fused, plain = (gradients(unit, x, torch.float32, plain=plain) for plain in (False, True))
+    for name, expected in plain.items():
+        torch.testing.assert_close(fused[name], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_inputs_beyond_float16() -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    x[0, 0, 0, 0] = 7e4
+    assert all(gradient.isfinite().all() for gradient in gradients(unit, x, torch.float16, plain=False).values())
+
+
+def test_who_looks_at_the_convolution_sees_what_it_gives() -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    expected, seen, backward = unit(x), [], []
+    unit.conv.register_forward_hook(lambda *args: seen.append(args[-1]))
+    unit.conv.register_full_backward_hook(lambda *args: backward.append(args[-1]))
+    torch.testing.assert_close(unit(x), expected)
+    torch.testing.assert_close(seen[0].clamp(-10, 10).exp(), expected)
+    unit(x).sum().backward()
+    assert len(backward) == 1
+
+
+def test_weights_that_a_hook_makes() -> None:
+    unit = create(spatial_dims=2, in_channels=2, out_channels=2)
+    torch.nn.utils.weight_norm(unit.conv)
+    for _ in range(2):
+        unit.zero_grad()
+        unit(torch.ones(1, 2, 4, 4)).sum().backward()
+        assert unit.conv.weight_g.grad.any()

@@ -12,7 +12,12 @@ from monai.networks.layers.convutils import same_padding
 from monai.networks.layers.factories import Conv
 
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.networks.blocks.product_unit_function import SMALLEST_LOG_CLIP, ProductUnitFunction, evaluate
+from pu_unet_monai.networks.blocks.product_unit_function import (
+    LARGEST_LOG_CLIP,
+    SMALLEST_LOG_CLIP,
+    ProductUnitFunction,
+    evaluate,
+)
 
 __all__ = ["ProductUnit"]
 
@@ -124,7 +129,9 @@ class ProductUnit(nn.Module):
         """Take the path that is fastest here: no graph, a backward pass of its own, or operations that others fuse."""
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
             return self._plain(x)
-        if self.log_clip is not None and self.log_clip < SMALLEST_LOG_CLIP:
+        if self.log_clip is not None and not SMALLEST_LOG_CLIP <= self.log_clip <= LARGEST_LOG_CLIP:
+            return self._plain(x)
+        if isinstance(self.conv.padding, str) or _has_hooks(self.conv):
             return self._plain(x)
         if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
             return ProductUnitFunction.apply(self, x, self.theta, self.conv.weight, self.conv.bias)
@@ -145,6 +152,11 @@ class ProductUnit(nn.Module):
     def extra_repr(self) -> str:
         """Show the options that the convolution does not."""
         return f"positivity={self.positivity}, log_clip={self.log_clip}, eps={self.eps}"
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Tell whether somebody looks at, or replaces, what goes through a module: that has to be seen by autograd."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
 
 
 def _product_unit_type(spatial_dims: int) -> functools.partial[ProductUnit]:

@@ -11,10 +11,13 @@ import torch
 if TYPE_CHECKING:
     from pu_unet_monai.networks.blocks.product_unit import ProductUnit
 
-__all__ = ["SMALLEST_LOG_CLIP", "ProductUnitFunction", "evaluate"]
+__all__ = ["LARGEST_LOG_CLIP", "SMALLEST_LOG_CLIP", "ProductUnitFunction", "evaluate"]
 
 SMALLEST_LOG_CLIP = math.nextafter(4.0, 5.0)
 """Above 4 a clipped output can be told from its neighbours, in whatever precision ``log_clip`` is a number of."""
+
+LARGEST_LOG_CLIP = 88.0
+"""exp(88) is still a number in float32."""
 
 _PIECE = 2**18
 """Elements that are computed in float32 at a time where the tensors themselves are in low precision."""
@@ -55,7 +58,8 @@ class ProductUnitFunction(torch.autograd.Function):
 
     Kept are the input, in the precision of the convolution where that is enough, and the output, which the layer
     behind keeps too. Whether ``s`` was clipped is read off the output, so ``log_clip`` must be None or at least
-    :data:`SMALLEST_LOG_CLIP`.
+    :data:`SMALLEST_LOG_CLIP`. Gradients of gradients, and of several outputs at once (``is_grads_batched``), are not
+    offered, nor is forward-mode differentiation; ``torch.func`` has them all.
     """
 
     @staticmethod
@@ -72,8 +76,7 @@ class ProductUnitFunction(torch.autograd.Function):
         y = _exponential(unit, s, x.dtype)
         ctx.unit = unit
         ctx.precision = s.dtype
-        # rounded, an input may lie on the other side of a bound
-        ctx.save_for_backward(x if unit.positivity == "lower_bound" else x.to(s.dtype), y, theta, weight)
+        ctx.save_for_backward(_kept(unit, x, s.dtype), y, theta, weight)
         return y
 
     @staticmethod
@@ -108,6 +111,15 @@ class ProductUnitFunction(torch.autograd.Function):
             del grad_s
             grad_theta = _logarithm_backward(unit, grad_x, x, theta)
         return None, grad_x, grad_theta, grad_weight, grad_bias
+
+
+def _kept(unit: ProductUnit, x: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
+    """Return the input as it is kept: in the precision of the convolution, where the gradient is the same then."""
+    if x.dtype == precision or unit.positivity == "lower_bound":  # rounded, it might lie on the bound's other side
+        return x
+    if precision == torch.float16:
+        x = x.clamp(-torch.finfo(precision).max, torch.finfo(precision).max)
+    return x.to(precision)
 
 
 def _unclipped(log_clip: float, dtype: torch.dtype) -> tuple[float, float]:
