@@ -27,7 +27,7 @@ def test_resident_memory() -> None:
     peak = peak_resident_bytes()
     assert peak >= resident_bytes() - MIB  # the kernel counts pages in batches
     del block
-    assert peak_resident_bytes() >= peak - 1024 * 1024  # Linux counts pages in batches
+    assert peak_resident_bytes() >= peak - MIB
     assert 0 < available_bytes("cpu") < 2**50
 
 
