@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import alternate
+from benchmarks.measure import alternate, run_as_predict
 from benchmarks.reporting import Goal, goals_text, median_ms, ratio_of_cpu, ratio_text, raw_times, setting_text
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.networks.nets import PUUNet
 from pu_unet_monai.runtime.accelerate import AcceleratedNetwork
 from pu_unet_monai.runtime.machine import machine
-from pu_unet_monai.runtime.malloc import generous_malloc, keep_freed_memory, use_huge_pages
+from pu_unet_monai.runtime.malloc import generous_malloc
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
 PLAIN = "PyTorch as it comes, float32"
@@ -42,7 +42,7 @@ def plain(size: Sequence[int], channels: Sequence[int]) -> torch.Tensor:
 
 def accelerated(size: Sequence[int], channels: Sequence[int], runtime: str, precision: str) -> torch.Tensor:
     """Run the network as this package does."""
-    _keep_memory()
+    run_as_predict()
     with generous_malloc():
         return _forward(_accelerated(tuple(size), tuple(channels), runtime, precision), tuple(size))
 
@@ -51,13 +51,6 @@ def accelerated(size: Sequence[int], channels: Sequence[int], runtime: str, prec
 def _forward(network: torch.nn.Module, size: tuple[int, ...]) -> torch.Tensor:
     torch.set_num_threads(1)
     return network(_image(size))
-
-
-@functools.cache
-def _keep_memory() -> None:
-    use_huge_pages()
-    torch.set_num_threads(1)
-    keep_freed_memory().__enter__()  # until the process ends
 
 
 @functools.cache

@@ -41,14 +41,14 @@ from monai.transforms import (
     Spacingd,
 )
 
-from benchmarks.measure import alternate
+from benchmarks.measure import alternate, run_as_predict
 from benchmarks.reporting import Goal, goals_text, ratio_of_cpu, ratio_text, raw_times, setting_text
 from pu_unet_monai.data.label_numbering import REGIONS
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.machine import machine
-from pu_unet_monai.runtime.malloc import generous_malloc, keep_freed_memory, use_huge_pages
+from pu_unet_monai.runtime.malloc import generous_malloc
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 from pu_unet_monai.transforms import LabelToRegions, RegionsToLabeld
 from pu_unet_monai.volumes import read_volume
@@ -68,7 +68,7 @@ def monai_windows(bundle: Path, images: Sequence[Path], roi_size: Sequence[int])
 
 def same_windows(bundle: Path, images: Sequence[Path], roi_size: Sequence[int]) -> list[np.ndarray]:
     """Segment cases with the same windows, run as ``predict`` runs its tiles."""
-    _start()
+    run_as_predict()
     with generous_malloc():
         inferer = CPUBFloat16Inferer(windows(roi_size))
         return [monai_pipeline(trained(bundle).network, image, inferer) for image in images]
@@ -76,15 +76,8 @@ def same_windows(bundle: Path, images: Sequence[Path], roi_size: Sequence[int]) 
 
 def predict(bundle: Path, images: Sequence[Path], runtime: str, precision: str) -> list[np.ndarray]:
     """Segment cases as ``predict`` does."""
-    _start()
+    run_as_predict()
     return [trained(bundle, runtime, precision).predict(str(image))["pred"].numpy() for image in images]
-
-
-@functools.cache
-def _start() -> None:
-    use_huge_pages()
-    torch.set_num_threads(1)
-    keep_freed_memory().__enter__()  # until the process ends
 
 
 @functools.cache

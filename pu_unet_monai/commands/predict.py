@@ -110,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
     shares = processes.gather((results, interrupted, _peak_bytes(bundle.device)))
     if not shares:
         return 0
-    results = {name: result for of_one, *_ in shares for name, result in of_one.items()}
-    interrupted = any(interrupted for _, interrupted, *_ in shares)
+    results = {name: result for of_one, _, _ in shares for name, result in of_one.items()}
+    interrupted = any(interrupted for _, interrupted, _ in shares)
     in_order = [results[name] for name in cases.found if name in results]
     done = [result for result in in_order if "error" not in result]
     failed = [{"image": None, "error": problem} for problem in cases.problems]

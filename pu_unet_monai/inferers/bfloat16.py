@@ -10,7 +10,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 
 from pu_unet_monai.runtime.channels_last import lay_channels_last
-from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
+from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16, to_float32
 
 __all__ = ["CPUBFloat16Inferer"]
 
@@ -39,7 +39,4 @@ class CPUBFloat16Inferer(Inferer):
             lay_channels_last(network)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             output = self.inferer(inputs, network, *args, **kwargs)
-        if not enabled:
-            return output
-        # deep supervision
-        return [each.float() for each in output] if isinstance(output, list) else output.float()
+        return to_float32(output) if enabled else output

@@ -20,8 +20,8 @@ from pu_unet_monai.runtime.accelerate import (
     accelerate,
     best_precision,
     best_runtime,
-    to_float32,
 )
+from pu_unet_monai.runtime.precision import to_float32
 
 __all__ = ["RuntimeInferer"]
 
@@ -125,5 +125,7 @@ class RuntimeInferer(Inferer):
 
 def _fingerprint(network: nn.Module, device: torch.device) -> tuple[Any, ...]:
     """Return what changes with the weights: replaced, written to, or written to behind autograd's back (``.data``)."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return id(network), device, [(tensor.data_ptr(), tensor.detach().sum().item()) for tensor in tensors]
+    tensors = [tensor.detach() for tensor in (*network.parameters(), *network.buffers())]
+    # together: on a GPU each number alone would wait for the card
+    sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in tensors]).tolist() if tensors else []
+    return id(network), device, [tensor.data_ptr() for tensor in tensors], sums

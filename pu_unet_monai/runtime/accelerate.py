@@ -16,9 +16,9 @@ from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.runtime.channels_last import lay_channels_last
 from pu_unet_monai.runtime.comparison import Reference, difference
 from pu_unet_monai.runtime.openvino_network import OpenVINONetwork
-from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
+from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16, to_float32
 
-__all__ = ["PRECISIONS", "RUNTIMES", "AcceleratedNetwork", "accelerate", "best_precision", "best_runtime", "to_float32"]
+__all__ = ["PRECISIONS", "RUNTIMES", "AcceleratedNetwork", "accelerate", "best_precision", "best_runtime"]
 
 RUNTIMES = ("eager", "compile", "openvino")
 PRECISIONS = ("float32", "bfloat16")
@@ -75,11 +75,6 @@ class AcceleratedNetwork(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
         return copy.deepcopy(self.network, memo)
-
-
-def to_float32(output: Any) -> Any:
-    """Return an output, or a list of them (deep supervision), in float32."""
-    return [each.float() for each in output] if isinstance(output, list | tuple) else output.float()
 
 
 def _start_eager(network: nn.Module, precision: str, example: torch.Tensor) -> _Run:

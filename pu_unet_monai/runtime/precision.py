@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-__all__ = ["cpu_is_fast_in_bfloat16", "training_dtype"]
+__all__ = ["cpu_is_fast_in_bfloat16", "to_float32", "training_dtype"]
 
 
 def cpu_is_fast_in_bfloat16() -> bool:
@@ -22,3 +24,8 @@ def training_dtype(device: torch.device, amp: bool) -> torch.dtype:
     if amp and device.type == "cuda":
         return torch.float16
     return torch.bfloat16 if amp and device.type == "cpu" and cpu_is_fast_in_bfloat16() else torch.float32
+
+
+def to_float32(output: Any) -> Any:
+    """Return a network's output, or a list of them (deep supervision), in float32."""
+    return [each.float() for each in output] if isinstance(output, list | tuple) else output.float()
