@@ -99,6 +99,8 @@ def main(argv: list[str] | None = None) -> int:
     for step in tqdm(steps, desc="benchmarks", disable=None):
         command = [sys.executable, "-m", f"benchmarks.{step.module}", "--output", str(args.output), *step.options]
         command += _head_options(heads[: step.heads], step.labels)
+        if step.module == "volume_pipeline" and not _real_heads():
+            command.append("--synthetic")
         (args.output / f"{step.name}.json").unlink(missing_ok=True)  # of an earlier run
         print(f"\n{step.name}: {' '.join(command[1:])}", flush=True)
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | step.environment
@@ -127,14 +129,17 @@ def collect(folder: Path) -> list[Goal]:
 
 def _heads(output: Path) -> list[tuple[str, str]]:
     """Return image and label files of two heads."""
-    folder = Path(os.environ.get("PU_UNET_DATA_DIR", "")) / "Task01_BrainTumour"
-    real = [(folder / "imagesTr" / name, folder / "labelsTr" / name) for name in HEADS]
-    if all(path.is_file() for pair in real for path in pair):
-        return [(str(image), str(label)) for image, label in real]
     folder = output / "heads"
-    if not folder.is_dir():
+    if not _real_heads() and not folder.is_dir():
         volume_phantom.make(folder, "decathlon", number=len(HEADS), shape=(240, 240, 155))
-    return [(str(image), str(folder / "labelsTr" / image.name)) for image in sorted(folder.glob("imagesTr/*.nii.gz"))]
+    synthetic = [(image, folder / "labelsTr" / image.name) for image in sorted(folder.glob("imagesTr/*.nii.gz"))]
+    return [(str(image), str(label)) for image, label in _real_heads() or synthetic]
+
+
+def _real_heads() -> list[tuple[Path, Path]]:
+    folder = Path(os.environ.get("PU_UNET_DATA_DIR", "")) / "Task01_BrainTumour"
+    heads = [(folder / "imagesTr" / name, folder / "labelsTr" / name) for name in HEADS]
+    return heads if all(path.is_file() for pair in heads for path in pair) else []
 
 
 def _head_options(heads: Sequence[tuple[str, str]], scored: bool) -> list[str]:

@@ -138,6 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--image", type=Path, nargs="+", required=True, help="4D NIfTI files")
     parser.add_argument("--label", type=Path, nargs="+", required=True, help="their label maps")
     parser.add_argument("--numbering", default="decathlon", help="of the label maps")
+    parser.add_argument("--synthetic", action="store_true", help="the cases are: their Dice says nothing of a goal")
     parser.add_argument("--roi-size", type=int, nargs=3, default=[128, 128, 128], help="of MONAI's windows")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder")
@@ -167,6 +168,7 @@ def main(argv: list[str] | None = None) -> int:
         "roi_size": args.roi_size,
         "machine": machine(),
         "isa": isa,
+        "synthetic": args.synthetic,
         "rounds": args.rounds,
         "sides": {
             name: raw_times(per_case[name])
@@ -206,13 +208,14 @@ def _goals(results: Mapping[str, Any]) -> list[Goal]:
     for what, goal, names in wanted:
         best = max(names, key=lambda name: sides[name]["times_less_cpu"]["median"])
         ratio, lower = sides[best]["times_less_cpu"], sides[best]["mean_dice_less_monai"]
+        met = ratio["median"] >= goal and lower >= -_LARGEST_LOSS
         goals.append(
             {
                 "what": f"whole volume against MONAI's default, {what}, {cpu}",
                 "goal": f"at least {goal:g}x, Dice not lower by more than {_LARGEST_LOSS}",
                 "measured": f"{ratio_text(ratio)}x, mean Dice {lower:+.4f}",
-                "met": ratio["median"] >= goal and lower >= -_LARGEST_LOSS,
-                "note": f"{best}; {about}",
+                "met": None if results["synthetic"] else met,
+                "note": f"{best}; {about}" + "; synthetic, so the Dice says nothing" * results["synthetic"],
             }
         )
     return goals

@@ -113,6 +113,7 @@ def test_gzip_of_several_members(tmp_path, cut):
 @pytest.mark.parametrize(
     ("end", "message"),
     [(gzip.compress(b"x")[:-9], r"end-of-stream|ended"), (b"garbage" * 3, "[Nn]ot a gzip"), (b"", "")],
+    ids=["a member cut short", "no member", "nothing"],  # a member tells the time
 )
 def test_what_follows_the_voxels_is_checked(tmp_path, end, message):
     path = tmp_path / "a.nii.gz"

@@ -37,4 +37,7 @@ def test_both_programs_on_a_phantom(repository: Path, tmp_path: Path, capsys, mo
     exact, fast = (sides[f"predict, {runtime}, float32"]["mean_dice"] for runtime in ("eager", "openvino"))
     assert exact == pytest.approx(fast, abs=0.01)
     assert [goal["goal"].split(",")[0] for goal in results["goals"]][:2] == ["at least 8x", "at least 12x"]
+    whole = [goal["met"] for goal in results["goals"]]
+    assert None not in whole
+    assert [goal["met"] for goal in volume_pipeline._goals(results | {"synthetic": True})] == [None] * len(whole)
     assert (tmp_path / "volume_pipeline_avx2.md").read_text().strip() == capsys.readouterr().out.strip()
