@@ -16,7 +16,7 @@ from monai.data import save_net_with_metadata
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.export import export_program
-from pu_unet_monai.runtime.openvino_network import import_openvino, run_openvino
+from pu_unet_monai.runtime.openvino_network import import_openvino, openvino_core, run_openvino
 
 __all__ = ["FORMATS", "INPUT", "OUTPUT", "Format", "check_packages"]
 
@@ -105,8 +105,7 @@ def _write_openvino(bundle: TrainedBundle, path: Path) -> None:
     onnx_file = path.with_suffix(".onnx")
     if not onnx_file.exists():
         _write_onnx(bundle, onnx_file)
-    openvino = import_openvino()
-    openvino.save_model(openvino.Core().read_model(onnx_file), path, compress_to_fp16=False)
+    import_openvino().save_model(openvino_core().read_model(onnx_file), path, compress_to_fp16=False)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from torch import nn
 
 from pu_unet_monai.networks.blocks import ProductUnit
 
-__all__ = ["OpenVINONetwork", "import_openvino", "run_openvino"]
+__all__ = ["OpenVINONetwork", "import_openvino", "openvino_core", "run_openvino"]
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -45,8 +45,18 @@ def run_openvino(network: Any, precision: str = "float32") -> Callable[[torch.Te
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "ENABLE_CPU_PINNING": False,  # several processes would all be pinned to the same cores
     }
-    compiled = import_openvino().Core().compile_model(network, "CPU", settings)
+    compiled = openvino_core().compile_model(network, "CPU", settings)
     return lambda image: torch.from_numpy(compiled(image.contiguous().numpy())[0].copy())
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """Return the one OpenVINO of this process, which stays.
+
+    Each has a stack for signal handlers made, and takes it away when it goes; if it is not the last that came, or goes
+    in another thread, the next signal that Python handles ends the process.
+    """
+    return import_openvino().Core()
 
 
 class OpenVINONetwork:

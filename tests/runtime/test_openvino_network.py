@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -46,3 +48,26 @@ def test_any_size_and_exact_norms() -> None:
             expected = norm.double()(x.double())
         torch.testing.assert_close(run(x).double(), expected, rtol=0, atol=1e-3)
         norm.float()
+
+
+SIGNAL_AFTER_NETWORKS = """
+import os, signal, torch
+from torch import nn
+from pu_unet_monai.runtime.openvino_network import OpenVINONetwork
+
+signal.signal(signal.SIGCHLD, lambda *_: print("handled"))
+networks = [OpenVINONetwork(nn.Conv2d(1, 1, 3), torch.zeros(2, 1, 8, 8)) for _ in range(2)]
+for network in networks:
+    network(torch.zeros(1, 1, 8, 8))
+del network
+while networks:
+    networks.pop(0)
+os.kill(os.getpid(), signal.SIGCHLD)
+"""
+
+
+@needs_openvino
+def test_signals_are_handled_after_networks_are_gone() -> None:
+    """In whatever order: see ``openvino_core``."""
+    run = subprocess.run([sys.executable, "-c", SIGNAL_AFTER_NETWORKS], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "handled\n"), run.stderr
