@@ -79,13 +79,13 @@ label: label-install $(filter output/label/heads/imagesTr,$(LABEL_STUDIES))
 	label_server/serve.sh $(LABEL_VENV) output/label "$(LABEL_STUDIES)" $(LABEL_PORT) $(LABEL_BUNDLES)
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
 
 # what a test needs and does not find is named among the skipped; here all of it is there
 test-all: $(INSTALLED) label-install
 	tests/install_debian_packages.sh
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,dicom,export,federated,tracking]
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
