@@ -36,27 +36,33 @@ class Ratio(NamedTuple):
         return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def alternate(sides: Mapping[str, Callable[[], Any]], rounds: int) -> tuple[Times, dict[str, Any]]:
-    """Run all sides once a round, in turn, each in a process of its own, after one unmeasured round.
+def alternate(
+    sides: Mapping[str, Callable[[], Any]], rounds: int, warm_ups: Mapping[str, Callable[[], Any]] | None = None
+) -> tuple[Times, dict[str, Any]]:
+    """Run all sides once a round, in turn, each in a process of its own, and just before each time unmeasured.
+
+    While the others run, what a process keeps gets cold: caches, and huge pages that Linux takes apart.
 
     Args:
         sides: what to run, by name: functions of a module, or ``functools.partial`` of them.
         rounds: how many times.
+        warm_ups: what each side runs unmeasured, by name. Defaults to the sides themselves.
 
     Returns:
         The times, and what each side returned the last time.
     """
     times: Times = {name: {"wall": [], "cpu": []} for name in sides}
     found: dict[str, Any] = {}
+    warm_ups = sides if warm_ups is None else warm_ups
     with contextlib.ExitStack() as stack:
         spawn = multiprocessing.get_context("spawn")  # a fork would inherit this process's allocator and threads
         processes = {name: stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for name in sides}
-        for run in tqdm(range(rounds + 1), desc="rounds", disable=None):
+        for _ in tqdm(range(rounds), desc="rounds", disable=None):
             for name, side in sides.items():
+                processes[name].submit(_timed, warm_ups[name]).result()
                 wall, cpu, found[name] = processes[name].submit(_timed, side).result()
-                if run:
-                    times[name]["wall"].append(wall)
-                    times[name]["cpu"].append(cpu)
+                times[name]["wall"].append(wall)
+                times[name]["cpu"].append(cpu)
     return times, found
 
 

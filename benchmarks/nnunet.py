@@ -9,8 +9,8 @@ either, and ``predict`` in float32 and in bfloat16. nnU-Net runs the bundle's ne
 out as nnU-Net lays out its own: then the pipelines differ in nothing but themselves, and their Dice compares. Its
 plans are the bundle's: 1 mm, regions, z-scores within the brain. On a CPU it computes in float32. Loading and writing
 back to the file's grid count, writing the file does not. nnU-Net takes the axes as they lie in the file, so for scores
-that compare the file's have to be left, posterior, superior, as in BraTS. Mirroring makes each round, and the
-unmeasured one before, some eight minutes long on one core.
+that compare the file's have to be left, posterior, superior, as in BraTS. Each time is measured after an unmeasured
+one; mirroring makes both some seven minutes long on one core.
 """
 
 from __future__ import annotations

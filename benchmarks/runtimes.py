@@ -3,9 +3,10 @@
     python -m benchmarks.runtimes
     ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python -m benchmarks.runtimes      # convolutions without AVX-512
 
-Each side in a process of its own, in turns, on one thread. PyTorch as it comes: channels first, malloc as it is.
-(The variables hold oneDNN and PyTorch to AVX2; what OpenVINO computes beside convolutions keeps AVX-512.)
-The package's sides: what ``RuntimeInferer`` runs, with huge pages and freed memory kept, as ``predict`` has them.
+Each side in a process of its own, in turns, on one thread, each time after an unmeasured pass. PyTorch as it comes:
+channels first, malloc as it is. (The variables hold oneDNN and PyTorch to AVX2; what OpenVINO computes beside
+convolutions keeps AVX-512.) The package's sides: what ``RuntimeInferer`` runs, with huge pages and freed memory kept, as
+``predict`` has them.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which takes minutes to start")
     parser.add_argument("--quick", action="store_true", help="a small network and few rounds, to try the program")
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder")

