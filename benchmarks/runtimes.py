@@ -5,8 +5,8 @@
 
 Each side in a process of its own, in turns, on one thread, each time after an unmeasured pass. PyTorch as it comes:
 channels first, malloc as it is. (The variables hold oneDNN and PyTorch to AVX2; what OpenVINO computes beside
-convolutions keeps AVX-512.) The package's sides: what ``RuntimeInferer`` runs, with huge pages and freed memory kept, as
-``predict`` has them.
+convolutions keeps AVX-512.) The package's sides: what ``RuntimeInferer`` runs, with huge pages and freed memory kept,
+as ``predict`` has them.
 """
 
 from __future__ import annotations

@@ -1,3 +1,12 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pu_unet_monai.runtime.accelerate import AcceleratedNetwork
+
+
 @pytest.mark.parametrize(
     ("convolution", "size", "precision", "layout"),
     [
