@@ -87,6 +87,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     names = [step.name for step in STEPS]
+    if "nnunet" in (args.only or ()) and "nnunet" not in names:
+        parser.error("--only nnunet: nnunetv2 is not installed; pip install -c constraints.txt -e '.[nnunet]'.")
     unknown = [name for name in args.only or () if name not in names]
     if unknown:
         parser.error(f"--only: there is no {', '.join(unknown)}; there are {', '.join(names)}.")

@@ -134,6 +134,7 @@ def accelerate(
         The network, and its largest difference from float32 eager, relative to the largest logit.
     """
     try:
+        _start_eager(network, "float32", image)  # what the others are compared with
         references = _references(network, image)
     except UserError as error:
         _log.warning("no runtime can be compared with float32 eager, which is used: %s", error)

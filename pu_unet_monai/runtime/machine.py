@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import monai
 import torch
 
-__all__ = ["machine"]
+__all__ = ["machine", "openvino_version"]
 
 
 def machine() -> dict[str, Any]:
@@ -25,7 +26,16 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "monai": monai.__version__,
+        "openvino": openvino_version(),
     }
+
+
+def openvino_version() -> str | None:
+    """Return the version of OpenVINO, None where it is not installed."""
+    try:
+        return importlib.metadata.version("openvino")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

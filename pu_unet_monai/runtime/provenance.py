@@ -11,6 +11,7 @@ import torch
 from pu_unet_monai import __version__
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.runtime.bundle import TrainedBundle
+from pu_unet_monai.runtime.machine import openvino_version
 
 __all__ = ["provenance"]
 
@@ -25,7 +26,12 @@ def provenance(bundle: TrainedBundle) -> dict[str, Any]:
         "bundle": bundle.name,
         "bundle_version": bundle.metadata.get("version"),
         "package_version": __version__,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "monai": monai.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "monai": monai.__version__,
+            "openvino": openvino_version(),
+        },
         "weights_sha256": bundle.weights_sha256,
         "weights_note": bundle.metadata.get("weights_notes", {}).get(bundle.weights_sha256),
     }

@@ -52,6 +52,14 @@ def test_names_that_do_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "there is no runtime; there are pu_against_baseline, " in capsys.readouterr().err
 
 
+def test_nnunet_that_is_not_installed_is_asked_for(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(benchmarks, "STEPS", [step for step in benchmarks.STEPS if step.name != "nnunet"])
+    with pytest.raises(SystemExit) as stopped:
+        benchmarks.main(["--only", "nnunet", "--output", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "pip install -c constraints.txt -e '.[nnunet]'" in capsys.readouterr().err
+
+
 def test_table_in_the_readme(repository: Path) -> None:
     """README shows the committed results, no others."""
     goals = json.loads((repository / "benchmarks" / "results" / "goals.json").read_text())["goals"]
