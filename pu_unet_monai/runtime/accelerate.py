@@ -70,8 +70,8 @@ class AcceleratedNetwork(nn.Module):
                     raise
                 _log.warning("runtime %s fails at %s, eager goes on: %s", self.runtime, [*x.shape], first_cause(error))
                 self.runtime, self.memory_factor = "eager", 1.0
-                self._runs = [self.network]
-                return to_float32(self.network(x))
+                self._runs = [_start_eager(self.network, self.precision, x)]
+                return to_float32(self._runs[0](x))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> nn.Module:
         return copy.deepcopy(self.network, memo)
@@ -87,7 +87,7 @@ def _start_eager(network: nn.Module, precision: str, example: torch.Tensor) -> _
 
 
 def _start_compile(network: nn.Module, precision: str, example: torch.Tensor) -> _Run:
-    return torch.compile(network)
+    return torch.compile(_start_eager(network, precision, example))
 
 
 def _start_openvino(network: nn.Module, precision: str, example: torch.Tensor) -> _Run:
