@@ -50,7 +50,7 @@ demo: $(INSTALLED)
 	$(PY) -m monai.bundle run evaluating \
 		--config_file "['$(BUNDLE)/configs/train.json','$(BUNDLE)/configs/evaluate.json']" $(DEMO_RUN)
 	$(PY) -m pu_unet_monai predict --bundle $(BUNDLE) --input $(DEMO)/phantom/images --output $(DEMO)/masks \
-		--set ckpt_dir=$(DEMO)/models --set image_size=96 --set "channels=[16,32,64,128]"
+		--set ckpt_dir=$(DEMO)/models
 	@echo
 	@echo "The demo lies in $(DEMO):"
 	@echo "  gallery.png          image, truth and prediction side by side, worst to best held-out case"

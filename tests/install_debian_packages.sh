@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Install the programs that `make test-all` starts: an archive, DICOM tools, a checker of DICOM files. Debian, Ubuntu.
+# Install the programs that `make test-all` starts: an archive, DICOM tools, a checker of DICOM files, a browser. Debian.
 set -euo pipefail
-packages=(curl dcmtk dicom3tools iproute2 orthanc util-linux)
+packages=(chromium curl dcmtk dicom3tools iproute2 orthanc util-linux)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query --show --showformat='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -6,11 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from pu_unet_monai.comparison.cell import Cell
-from pu_unet_monai.evaluation.pictures import NOTICE, PREDICTION, TRUTH, Example, overlay
+from pu_unet_monai.evaluation.pictures import NOTICE, PREDICTION, TRUTH, Example, overlay, read_examples
 from pu_unet_monai.files import atomic_path
 
 __all__ = ["draw_comparison"]
@@ -28,7 +27,7 @@ def draw_comparison(cells: Sequence[Cell], path: Path) -> None:
     """
     columns: dict[str, dict[str, Example]] = {}
     for cell in cells:
-        columns.setdefault(cell.variant.name, _read(cell.folder / "examples.npz"))
+        columns.setdefault(cell.variant.name, read_examples(cell.folder / "examples.npz"))
     first, *others = columns.values()
     cases = {case: example for case, example in first.items() if all(case in examples for examples in others)}
     if not cases:
@@ -54,11 +53,3 @@ def draw_comparison(cells: Sequence[Cell], path: Path) -> None:
 def _dice(example: Example) -> str:
     total = int(example.truth.sum()) + int(example.prediction.sum())
     return f"Dice {2 * int((example.truth & example.prediction).sum()) / total:.2f}" if total else "nothing, rightly"
-
-
-def _read(path: Path) -> dict[str, Example]:
-    with np.load(path) as arrays:
-        return {
-            str(case): Example(str(case), *(arrays[f"{panel}_{number}"] for panel in ("image", "truth", "prediction")))
-            for number, case in enumerate(arrays["cases"])
-        }

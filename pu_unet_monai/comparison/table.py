@@ -13,7 +13,7 @@ from typing import Any
 from pu_unet_monai.comparison.cell import Cell
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.evaluation.pictures import NOTICE
-from pu_unet_monai.evaluation.statistics import bootstrap_interval
+from pu_unet_monai.evaluation.statistics import bootstrap_interval, permutation_p_value
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.files import atomic_path
 from pu_unet_monai.runtime.machine import machine
@@ -33,7 +33,8 @@ def write_tables(
     """Write ``scores.csv`` (a row a case and training), ``compare.json`` and ``compare.md``.
 
     A score of a case is its mean over the seeds; means and 95 % bootstrap intervals are over cases, and so are those of
-    the differences from the first variant, case by case and seed by seed. Cases without a score count nowhere.
+    the differences from the first variant, case by case and seed by seed, and the p-values of paired permutation tests
+    of them. Cases without a score count nowhere.
 
     Args:
         cells: the trainings that are done.
@@ -96,7 +97,16 @@ def _summary(scores: Scores, first: Scores) -> dict[str, Any]:
         "interval": bootstrap_interval(cases),
         "difference_from_first": fmean(differences) if differences else None,
         "interval_of_difference": bootstrap_interval(differences),
+        "p_value": permutation_p_value(differences),
+        "by_seed": {seed: fmean(of_seed) for seed, of_seed in _by_seed(scores).items()},
     }
+
+
+def _by_seed(scores: Scores) -> dict[str, list[float]]:
+    by_seed: dict[str, list[float]] = defaultdict(list)
+    for (_, seed), score in scores.items():
+        by_seed[seed].append(score)
+    return by_seed
 
 
 def _means_of_cases(scores: Scores) -> list[float]:
@@ -141,7 +151,8 @@ def _markdown(results: Mapping[str, Any]) -> str:
         markdown_table(columns, rows),
         "",
         f"{results['split']} split; means over cases with 95 % bootstrap intervals, which leave out how results vary "
-        "with the seed. Scores with `_grid` are on the network's grid, others at native size.",
+        "with the seed; p-values of two-sided paired permutation tests over cases (20,000 permutations). Scores with "
+        "`_grid` are on the network's grid, others at native size.",
         "GMACs: 10^9 multiply-adds of convolutions (transposed ones too) and matrix products, for one item. Step: one "
         f"training step of {shown}; its time is the median of steps taken in turn, single ones of which took "
         f"{_spread(found.values())} of that, as other programs let them; its memory that of its tensors with Adam's "
@@ -184,7 +195,9 @@ def _score(score: Mapping[str, Any] | None, cases: int) -> str:
 def _difference(score: Mapping[str, Any] | None) -> str:
     if score is None or score["difference_from_first"] is None:
         return "-"
-    return _with_interval(score["difference_from_first"], score["interval_of_difference"], "+.3f")
+    p_value = score["p_value"]
+    shown = "" if p_value is None else ", p < 0.001" if p_value < 0.001 else f", p = {p_value:.2g}"
+    return _with_interval(score["difference_from_first"], score["interval_of_difference"], "+.3f") + shown
 
 
 def _with_interval(mean: float, bounds: Sequence[float] | None, form: str) -> str:

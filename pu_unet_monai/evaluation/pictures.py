@@ -13,7 +13,18 @@ from scipy import ndimage
 
 from pu_unet_monai.files import atomic_path
 
-__all__ = ["NOTICE", "PREDICTION", "TRUTH", "Example", "draw_curves", "draw_gallery", "overlay"]
+__all__ = [
+    "NOTICE",
+    "PREDICTION",
+    "TRUTH",
+    "Example",
+    "curves",
+    "draw_curves",
+    "draw_gallery",
+    "outlines",
+    "overlay",
+    "read_examples",
+]
 
 NOTICE = "Research use only. Not a medical device."
 PREDICTION = (255, 210, 0)
@@ -58,6 +69,22 @@ def overlay(
     return drawn.round().astype(np.uint8)
 
 
+def outlines(example: Example) -> NDArray[np.uint8]:
+    """Draw the outlines of truth and prediction on an image; where they meet, the prediction's.
+
+    Args:
+        example: the image and its masks.
+
+    Returns:
+        A new image of the same size.
+    """
+    drawn = example.image.copy()
+    width = max(1, round(max(example.truth.shape) / 200))
+    for mask, colour in ((example.truth, TRUTH), (example.prediction, PREDICTION)):
+        drawn[mask & ~ndimage.binary_erosion(mask, iterations=width)] = colour
+    return drawn
+
+
 def draw_gallery(examples: Sequence[Example], path: Path, title: str) -> None:
     """Draw a row an example: the image, the truth on it, the prediction on it.
 
@@ -86,11 +113,22 @@ def draw_gallery(examples: Sequence[Example], path: Path, title: str) -> None:
 
 
 def draw_curves(rows: Sequence[Mapping[str, str]], path: Path, metric: str) -> None:
-    """Draw the training loss and, where there was a validation, its score over the epochs.
+    """Draw :func:`curves`.
+
+    Args:
+        rows: see there.
+        path: the picture to write, by its extension.
+        metric: see there.
+    """
+    with atomic_path(path) as temporary:
+        curves(rows, metric).savefig(temporary, dpi=110)
+
+
+def curves(rows: Sequence[Mapping[str, str]], metric: str) -> Figure:
+    """Return a figure of the training loss and, where there was a validation, of its score over the epochs.
 
     Args:
         rows: the epochs, as ``csv.DictReader`` reads ``epochs.csv``.
-        path: the picture to write, by its extension.
         metric: column of the validation score.
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
@@ -103,5 +141,13 @@ def draw_curves(rows: Sequence[Mapping[str, str]], path: Path, metric: str) -> N
         axis.plot(*zip(*points, strict=True), marker="." if len(points) < 60 else None)
         axis.set(xlabel="epoch", title=label)
         axis.grid(alpha=0.3)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    return figure
+
+
+def read_examples(path: Path) -> dict[str, Example]:
+    """Read the examples that :class:`~pu_unet_monai.handlers.ExamplesWriter` wrote, by case."""
+    with np.load(path) as arrays:
+        return {
+            str(case): Example(str(case), *(arrays[f"{panel}_{number}"] for panel in ("image", "truth", "prediction")))
+            for number, case in enumerate(arrays["cases"])
+        }

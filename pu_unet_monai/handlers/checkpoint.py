@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path, make_folder
+from pu_unet_monai.runtime.trained_with import write_facts
 from pu_unet_monai.runtime.weights import fill, load_weights, read_checkpoint, unwrap
 
 __all__ = ["TrainingCheckpoint"]
@@ -32,9 +34,9 @@ class TrainingCheckpoint:
     After every epoch it writes ``checkpoint_epoch=N.pt`` with ``{network, optimizer, lr_scheduler, scaler,
     trainer}`` (``trainer``: epoch, iteration, best metric, state of PyTorch's random numbers; and the network once more
     as ``model``, the name that MONAI Label looks for when an annotator picks a checkpoint), and after every
-    validation with a new best key metric ``model.pt``, a pure state dict; where there is nothing to validate on, the
-    newest weights are taken for the best. Files are written under a temporary name and renamed. List it last, after the
-    validation and the learning rate, whose state it saves.
+    validation with a new best key metric ``model.pt``, a pure state dict, and ``model.json`` with what inference has to
+    know; where there is nothing to validate on, the newest weights are taken for the best. Files are written under a
+    temporary name and renamed. List it last, after the validation and the learning rate, whose state it saves.
 
     With ``resume`` it continues from the newest readable checkpoint, and with :class:`ReproducibleDataset` and
     :class:`EpochSampler` bit for bit as if never stopped (on a CPU); ``max_epochs`` and ``learning_rate`` may be
@@ -51,6 +53,8 @@ class TrainingCheckpoint:
         resume: whether to continue an earlier training. Defaults to False.
         pretrained: weights to start from when not resuming (fine-tuning). Defaults to None.
         n_saved: number of the newest checkpoints to keep; with 2, a damaged one costs an epoch. Defaults to 2.
+        trained_with: what inference has to know of the training, such as ``image_size``, see
+            :func:`~pu_unet_monai.runtime.trained_with.trained_with`. Defaults to nothing.
     """
 
     best_name = "model.pt"
@@ -65,6 +69,7 @@ class TrainingCheckpoint:
         resume: bool = False,
         pretrained: str | os.PathLike[str] | None = None,
         n_saved: int = 2,
+        trained_with: Mapping[str, Any] | None = None,
     ) -> None:
         self.save_dir = Path(save_dir)
         self.network = unwrap(network)
@@ -74,6 +79,7 @@ class TrainingCheckpoint:
         self.resume = resume
         self.pretrained = pretrained
         self.n_saved = n_saved
+        self.trained_with = dict(trained_with or {})
         self._begun = False
 
     def attach(self, engine: SupervisedTrainer) -> None:
@@ -110,7 +116,7 @@ class TrainingCheckpoint:
             return
         self._write(self._state(engine), f"checkpoint_epoch={engine.state.epoch}.pt")
         if not self.evaluator.state.epoch_length:
-            self._write(self.network.state_dict(), self.best_name)
+            self._write_best()
         for path in self._checkpoints()[self.n_saved :]:
             path.unlink()
 
@@ -123,7 +129,11 @@ class TrainingCheckpoint:
                 "a lesion into the validation part of the datalist."
             )
         if idist.get_rank() == 0 and evaluator.state.best_metric_epoch == evaluator.state.epoch:
-            self._write(self.network.state_dict(), self.best_name)
+            self._write_best()
+
+    def _write_best(self) -> None:
+        self._write(self.network.state_dict(), self.best_name)
+        write_facts(self.save_dir / self.best_name, self.trained_with)
 
     def _write(self, content: Any, name: str) -> None:
         with atomic_path(self.save_dir / name) as path:
@@ -226,6 +236,7 @@ class TrainingCheckpoint:
         make_folder(aside)
         for path in checkpoints:
             path.rename(aside / path.name)
-        if best.is_file():
-            shutil.copy2(best, aside / best.name)
+        for path in (best, best.with_suffix(".json")):
+            if path.is_file():
+                shutil.copy2(path, aside / path.name)
         _log.info("kept the weights and checkpoints of an earlier training in %s", aside)

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from pathlib import Path
+from statistics import fmean
 
 import ignite.distributed as idist
 from ignite.engine import Events
@@ -25,7 +26,11 @@ _get_loss = from_engine(CommonKeys.LOSS, first=True)
 
 
 class EpochLog:
-    """Ignite handler that logs loss, gradient norm, learning rate and validation scores after every epoch.
+    """Ignite handler that logs loss, gradients, learning rate and validation scores after every epoch.
+
+    Of the gradient's norms (before clipping) these are the mean and the largest of the finite ones, and how many were
+    not finite; with a :class:`~pu_unet_monai.handlers.ProductUnitMonitor` there is ``clipped_share``, the mean of what
+    it saw.
 
     Each epoch is a line of the log and a row of ``epochs.csv``; a resumed training replaces the rows from its first
     epoch on. At the end ``epochs.png`` shows the curves. List it after the validation.
@@ -51,13 +56,15 @@ class EpochLog:
         self._started = time.monotonic()
         self._losses: list[float] = []
         self._norms: list[float] = []
+        self._clipped: list[float] = []
 
     def add(self, engine: SupervisedTrainer) -> None:
         """Note the loss and the gradient norm of an iteration."""
         self._losses.append(float(_get_loss(engine.state.output)))
-        norm = getattr(engine.state, "gradient_norm", math.nan)
-        if math.isfinite(norm):  # under mixed precision the first steps overflow, and are skipped
-            self._norms.append(norm)
+        if hasattr(engine.state, "gradient_norm"):
+            self._norms.append(engine.state.gradient_norm)
+        if hasattr(engine.state, "clipped_share"):
+            self._clipped.append(engine.state.clipped_share)
 
     def write(self, engine: SupervisedTrainer) -> None:
         """Log the epoch."""
@@ -67,8 +74,9 @@ class EpochLog:
         row: dict[str, float] = {
             "epoch": epoch,
             "seconds": round(time.monotonic() - self._started, 2),
-            "loss": sum(self._losses) / len(self._losses),
-            "gradient_norm": sum(self._norms) / len(self._norms) if self._norms else math.nan,
+            "loss": fmean(self._losses),
+            **self._gradients(),
+            **({"clipped_share": fmean(self._clipped)} if self._clipped else {}),
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
         }
         if self.evaluator.state.epoch == epoch:
@@ -79,6 +87,15 @@ class EpochLog:
         best = f", best {state.key_metric_name} {state.best_metric:.4f} (epoch {state.best_metric_epoch})"
         _log.info("epoch %d/%d: %s%s", epoch, engine.state.max_epochs, shown, best if validated else "")
         self._add_row(row)
+
+    def _gradients(self) -> dict[str, float]:
+        finite = [norm for norm in self._norms if math.isfinite(norm)]
+        return {
+            "gradient_norm": fmean(finite) if finite else math.nan,
+            "gradient_norm_max": max(finite, default=math.nan),
+            # under mixed precision the first steps overflow, and are skipped
+            "non_finite_gradients": len(self._norms) - len(finite),
+        }
 
     def draw(self, engine: SupervisedTrainer) -> None:
         """Draw the curves of all epochs."""

@@ -68,10 +68,10 @@ class ExamplesWriter(Examples):
 
     Args:
         path: the file to write, ``.npz``.
-        cases: names of the cases to keep.
+        cases: names of the cases to keep. Defaults to all.
     """
 
-    def __init__(self, path: str | os.PathLike[str], cases: Sequence[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], cases: Sequence[str] | None = None) -> None:
         super().__init__(cases)
         self.path = Path(path)
 

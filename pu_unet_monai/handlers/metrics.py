@@ -9,7 +9,13 @@ from monai.utils import MetricReduction
 
 from pu_unet_monai import metrics
 
-__all__ = ["HausdorffDistance95", "ImageLevelFalsePositiveRate", "RegionConfusion", "ThresholdedJaccard"]
+__all__ = [
+    "AverageSurfaceDistance",
+    "HausdorffDistance95",
+    "ImageLevelFalsePositiveRate",
+    "RegionConfusion",
+    "ThresholdedJaccard",
+]
 
 
 class ThresholdedJaccard(IgniteMetricHandler):
@@ -70,6 +76,25 @@ class HausdorffDistance95(IgniteMetricHandler):
         save_details: bool = True,
     ) -> None:
         metric = metrics.HausdorffDistance95(reduction)
+        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
+
+
+class AverageSurfaceDistance(IgniteMetricHandler):
+    """Ignite handler of :class:`pu_unet_monai.metrics.AverageSurfaceDistance`.
+
+    Args:
+        reduction: see the metric. Defaults to ``"mean"``.
+        output_transform: picks ``(y_pred, y)`` from the engine's output, such as ``from_engine(["pred", "label"])``.
+        save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
+    """
+
+    def __init__(
+        self,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        output_transform: Callable = lambda x: x,
+        save_details: bool = True,
+    ) -> None:
+        metric = metrics.AverageSurfaceDistance(reduction)
         super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
 
 

@@ -17,6 +17,7 @@ from monai.utils import CommonKeys
 from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.files import file_sha256
+from pu_unet_monai.runtime.trained_with import read_facts
 from pu_unet_monai.runtime.weights import load_weights
 
 __all__ = ["TrainedBundle"]
@@ -25,7 +26,7 @@ __all__ = ["TrainedBundle"]
 class TrainedBundle:
     """The network, weights and transforms that a bundle's ``inference.json`` describes.
 
-    ``window`` of the metadata, the geometry that the weights were trained for, replaces the configuration's.
+    The geometry that the weights were trained for is that of ``model.json`` beside them, or ``window`` of the metadata.
 
     Args:
         folder: the bundle, with ``configs/`` and ``models/``.
@@ -109,7 +110,10 @@ def _read_config(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     except (ValueError, TypeError) as error:
         raise UserError(f"--bundle {folder}: a configuration cannot be read ({error}).") from error
     check_keys(overrides, parser.get(), str(config_file))
-    # the geometry that the weights were trained for is a fact about them, which their metadata tells
-    facts = {"window": parser["_meta_"]["window"]} if "window" in parser["_meta_"] else {}
-    parser.update({"bundle_root": str(folder), **facts, **overrides})
+    parser.update({"bundle_root": str(folder), **overrides})
+    metadata = parser["_meta_"]
+    if "window" in metadata:  # the geometry that the weights were trained for is a fact about them
+        weights = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
+        metadata["window"] = read_facts(weights).get("window", metadata["window"])
+        parser.update({"window": overrides.get("window", metadata["window"])})
     return parser

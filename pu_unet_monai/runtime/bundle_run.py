@@ -23,6 +23,7 @@ def run_bundle(
     log: Path,
     title: str,
     environment: Mapping[str, str] | None = None,
+    progress: bool = False,
 ) -> None:
     """Run ``python -m monai.bundle run``; all that it says goes to a log, its epochs also to the screen.
 
@@ -34,6 +35,8 @@ def run_bundle(
         log: the file to which the output is appended.
         title: what stands before each epoch on the screen.
         environment: environment variables beyond those of this process. Defaults to none.
+        progress: whether what it says on standard error, progress bars and what went wrong, goes there and not to the
+            log. Defaults to False.
 
     Raises:
         UserError: if the command fails, with its last line and the log.
@@ -52,7 +55,11 @@ def run_bundle(
     with (
         log.open("a", encoding="utf-8") as file,
         subprocess.Popen(
-            command, env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            env=os.environ | (environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=None if progress else subprocess.STDOUT,
+            text=True,
         ) as process,
     ):
         try:
@@ -65,4 +72,5 @@ def run_bundle(
             process.terminate()
             raise
     if process.returncode:
-        raise UserError(f"{log}: {run_id} ended with exit code {process.returncode}: {last.strip()}")
+        what = "see what it said above" if progress else last.strip()
+        raise UserError(f"{log}: {run_id} ended with exit code {process.returncode}: {what}")

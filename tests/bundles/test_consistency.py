@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 
 import pytest
@@ -30,18 +31,35 @@ def read(repository, bundle: str, name: str) -> dict:
     return json.loads((repository / "bundles" / bundle / "configs" / name).read_text())
 
 
+def default(value: object) -> object:
+    """Return what a key of inference.json is where the weights say nothing of it."""
+    if not str(value).startswith("$trained_with("):
+        return value
+    return ast.literal_eval(str(value).split(", ", 2)[2].removesuffix(")"))
+
+
 @pytest.mark.parametrize("bundle", BUNDLES)
 @pytest.mark.parametrize("key", SHARED)
 def test_training_and_inference_agree(repository, bundle, key):
-    assert read(repository, bundle, "train.json")[key] == read(repository, bundle, "inference.json")[key]
+    assert read(repository, bundle, "train.json")[key] == default(read(repository, bundle, "inference.json")[key])
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
 def test_training_and_inference_agree_on_the_network(repository, bundle):
     training, inference = read(repository, bundle, "train.json"), read(repository, bundle, "inference.json")
     for key in SHARED_OF_NETWORK[bundle]:
-        assert training[key] == inference[key]
+        assert training[key] == default(inference[key])
         assert f"@{key}" in json.dumps(training["network_def"])
+
+
+@pytest.mark.parametrize("bundle", [*BUNDLES, "pu_unet_brats"])
+def test_inference_takes_from_the_weights_what_the_training_wrote_beside_them(repository, bundle):
+    training, inference = read(repository, bundle, "train.json"), read(repository, bundle, "inference.json")
+    (writer,) = (h for h in training["train"]["handlers"] if h["_target_"].endswith(".TrainingCheckpoint"))
+    asked = {key: value for key, value in inference.items() if str(value).startswith("$trained_with(")}
+    assert writer["trained_with"] == {key: f"@{key}" for key in asked}
+    assert all(value.startswith(f"$trained_with(@ckpt_dir, '{key}', ") for key, value in asked.items())
+    assert all(training[key] == default(value) for key, value in asked.items())
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)

@@ -59,6 +59,9 @@ def test_a_case_has_the_mean_of_its_seeds_and_differences_are_case_by_case(proto
     # r has no pair, and p has one under seed 0 alone
     assert second["difference_from_first"] == pytest.approx(((0.9 - 0.5) + (0.6 - 0.7)) / 2)
     assert second["interval_of_difference"] == pytest.approx([-0.1, 0.4])
+    # of the four sign patterns of 0.4 and -0.1 two are at least as high: these, and both plus
+    assert second["p_value"] == 1.0
+    assert first["by_seed"] == {"0": pytest.approx(0.6), "1": pytest.approx(0.7)}
     assert "| a | 2 x 2 |" in (protocol.output / "compare.md").read_text()
     assert "| b | 3 x 1 |" in (protocol.output / "compare.md").read_text()
     with (protocol.output / "scores.csv").open(newline="") as file:
@@ -77,7 +80,7 @@ def test_table_as_text(protocol):
     assert lines[0] == f"|  | {columns} |"
     assert lines[2] == "| a | 2 x 1 | 1,234,567 | 2.5 | 12.3 | 123 | 1.0 | 0.600 (0.500 to 0.700) |  |"
     assert lines[3] == (
-        "| b | 2 x 1 | 1,234,567 | 2.5 | 1,500 | - | 3.0 | 0.700 (0.500 to 0.900) | +0.100 (+0.000 to +0.200) |"
+        "| b | 2 x 1 | 1,234,567 | 2.5 | 1,500 | - | 3.0 | 0.700 (0.500 to 0.900) | +0.100 (+0.000 to +0.200), p = 1 |"
     )
     text = "\n".join(lines)
     assert "test split; means" in text

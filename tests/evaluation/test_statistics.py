@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from pu_unet_monai.evaluation.statistics import bootstrap_interval
+from pu_unet_monai.evaluation.statistics import bootstrap_interval, permutation_p_value
 
 
 def test_two_scores_resample_to_three_means():
@@ -31,3 +32,31 @@ def test_too_few(scores):
 
 def test_equal_scores_have_an_interval_of_no_width():
     assert bootstrap_interval([0.5] * 5) == (0.5, 0.5)
+
+
+def test_all_patterns_of_few_differences():
+    """Of the 8 sign patterns of 1, 2, 3 one has a mean as high as all plus, and one as low: p = 2/8."""
+    assert permutation_p_value([1.0, 2.0, 3.0]) == pytest.approx(2 / 8)
+    assert permutation_p_value([-1.0, -2.0, -3.0]) == pytest.approx(2 / 8)
+    # as high as (1 + 2 - 3) / 3 = 0 are 5 patterns: +++, ++-, +-+, -++ and --+
+    assert permutation_p_value([1.0, 2.0, -3.0]) == 1.0
+
+
+def test_many_differences_are_close_to_the_t_test():
+    differences = np.random.default_rng(5).normal(0.02, 0.1, 200)
+    p = permutation_p_value(differences)
+    assert p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.002)
+    assert p == permutation_p_value(differences)
+
+
+def test_clear_differences_have_the_smallest_p_that_20000_patterns_can_show():
+    assert permutation_p_value([0.1] * 100) == pytest.approx(2 / 20_001)
+
+
+def test_no_difference():
+    assert permutation_p_value([0.0] * 30) == 1.0
+
+
+@pytest.mark.parametrize("differences", [[], [0.1]])
+def test_too_few_differences(differences):
+    assert permutation_p_value(differences) is None

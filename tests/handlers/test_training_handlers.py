@@ -78,6 +78,15 @@ def test_epoch_log_writes_means(tmp_path, caplog):
     assert (tmp_path / "epochs.png").is_file()
 
 
+def test_epoch_log_tells_finite_gradients_from_others(tmp_path):
+    handlers = [GradientClipping(max_norm=100.0), EpochLog(tmp_path, Evaluator())]
+    trainer_of(handlers, [[3.0, 4.0], [math.inf, 1.0], [0.0, 1.0]], rate=0.0).run()
+    (row,) = csv.DictReader((tmp_path / "epochs.csv").open())
+    assert (float(row["gradient_norm"]), float(row["gradient_norm_max"])) == (3.0, 5.0)
+    assert row["non_finite_gradients"] == "1"
+    assert "clipped_share" not in row
+
+
 def test_epoch_log_replaces_rows_after_a_resume(tmp_path):
     path = tmp_path / "epochs.csv"
     path.write_text("epoch,loss,dice\n1,9.0,0.1\n2,8.0,0.2\n3,7.0,0.3\n")

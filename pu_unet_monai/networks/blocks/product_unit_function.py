@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from pu_unet_monai.networks.blocks.product_unit import ProductUnit
 
-__all__ = ["LARGEST_LOG_CLIP", "SMALLEST_LOG_CLIP", "ProductUnitFunction", "evaluate"]
+__all__ = ["LARGEST_LOG_CLIP", "SMALLEST_LOG_CLIP", "ProductUnitFunction", "evaluate", "unclipped_bounds"]
 
 SMALLEST_LOG_CLIP = math.nextafter(4.0, 5.0)
 """Above 4 a clipped output can be told from its neighbours, in whatever precision ``log_clip`` is a number of."""
@@ -97,7 +97,7 @@ class ProductUnitFunction(torch.autograd.Function):
         _, x_learns, theta_learns, *conv_learns = ctx.needs_input_grad
         grad_s = grad * y
         if unit.log_clip is not None:
-            bounds = _unclipped(unit.log_clip, y.dtype)
+            bounds = unclipped_bounds(unit.log_clip, y.dtype)
             torch.ops.aten.hardtanh_backward(grad_s, y, *bounds, grad_input=grad_s)
         del y
         grad_s = grad_s.to(ctx.precision)
@@ -122,7 +122,7 @@ def _kept(unit: ProductUnit, x: torch.Tensor, precision: torch.dtype) -> torch.T
     return x.to(precision)
 
 
-def _unclipped(log_clip: float, dtype: torch.dtype) -> tuple[float, float]:
+def unclipped_bounds(log_clip: float, dtype: torch.dtype) -> tuple[float, float]:
     """Return the bounds between which an output was not clipped.
 
     A clipped output is exp(log_clip) rounded, the nearest that was not is four roundings off; half way lies the bound.

@@ -1,0 +1,102 @@
+"""Keep of a grid what its tables are made from: the scores of every image, and how each training went.
+
+    python -m experiments.paper.collect --grid output/paper          # writes experiments/paper/results/<dataset>/
+
+``scores.csv`` has a row for every image, variant and seed; ``trainings.csv`` a row for every training: its seconds,
+the epoch of the best weights, the largest gradient norm, how many gradients were not finite, and the share of clipped
+outputs in the last epoch; ``grid.json`` the protocol, the machine, and why trainings failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.paper.protocol import DATASETS, VARIANTS
+from pu_unet_monai.errors import UserError, print_error
+from pu_unet_monai.files import atomic_path, read_json, write_json
+
+RESULTS = Path(__file__).parent / "results"
+_KEPT = ("machine", "failed", "split", "package", "image_size", "channels", "max_epochs", "val_interval")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Collect, and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.paper.collect",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--grid", type=Path, required=True, help="folder that experiments.paper.grid wrote")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder")
+    args = parser.parse_args(argv)
+    found = [name for name in DATASETS if (args.grid / name / "compare.json").is_file()]
+    try:
+        if not found:
+            raise UserError(f"--grid {args.grid}: holds no comparison; run experiments.paper.grid first.")
+        for name in found:
+            collect(args.grid / name, args.output / name)
+    except UserError as error:
+        print_error(error)
+        return 2
+    print(f"{', '.join(found)}: {args.output}")
+    return 0
+
+
+def collect(comparison: Path, output: Path) -> None:
+    """Keep what matters of a comparison.
+
+    Args:
+        comparison: the folder that ``compare`` wrote.
+        output: where to.
+    """
+    results = read_json(comparison / "compare.json")
+    kept = {key: results[key] for key in _KEPT if key in results}
+    kept["costs"] = {
+        name: {key: variant[key] for key in ("parameters", "macs", "step_seconds", "step_bytes")}
+        for name, variant in results["variants"].items()
+    }
+    write_json(output / "grid.json", kept)
+    with atomic_path(output / "scores.csv") as path:
+        shutil.copyfile(comparison / "scores.csv", path)
+    rows = [_training(folder, name) for name in VARIANTS for folder in _cells(comparison, name)]
+    with atomic_path(output / "trainings.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0] if rows else ["variant"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _cells(comparison: Path, variant: str) -> list[Path]:
+    folder = comparison / variant.replace(":", ",")
+    return sorted(path.parent for path in folder.glob("seed_*/epochs.csv"))
+
+
+def _training(folder: Path, variant: str) -> dict[str, Any]:
+    with (folder / "epochs.csv").open(newline="", encoding="utf-8") as file:
+        epochs = list(csv.DictReader(file))
+    validated = [row for row in epochs if row.get("dice")]
+    return {
+        "variant": variant,
+        "seed": folder.name.removeprefix("seed_"),
+        "done": int((folder / "done.json").is_file()),
+        "epochs": len(epochs),
+        "best_epoch": max(validated, key=lambda row: float(row["dice"]))["epoch"] if validated else "",
+        "seconds": round(sum(_numbers(epochs, "seconds")), 1),
+        "gradient_norm_max": max(_numbers(epochs, "gradient_norm_max"), default=""),
+        "non_finite_gradients": int(sum(_numbers(epochs, "non_finite_gradients"))),
+        "clipped_share": epochs[-1].get("clipped_share", "") if epochs else "",
+    }
+
+
+def _numbers(rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
+    return [float(row[column]) for row in rows if row.get(column)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

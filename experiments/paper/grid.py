@@ -1,0 +1,88 @@
+"""Train and evaluate every variant on every dataset under every seed, by ``compare``.
+
+    OMP_NUM_THREADS=1 python -m experiments.paper.grid --data FOLDER --output output/paper
+    OMP_NUM_THREADS=1 python -m experiments.paper.grid --data FOLDER --output output/paper --datasets busi --seeds 0
+
+Killed at any time, the same command goes on from the last whole epoch. It takes days on one core; datasets can run
+beside each other. ``FOLDER`` holds ``Kvasir-SEG``, ``Dataset_BUSI_with_GT`` and ``ISIC2018`` as published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.paper.protocol import DATASETS, SEEDS, SETTINGS, VARIANTS, Dataset
+from pu_unet_monai.__main__ import main as run_command
+from pu_unet_monai.errors import UserError, print_error
+from pu_unet_monai.files import make_folder, read_json, write_json
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the grid, and return the exit code: 0, or the largest of the comparisons'."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.paper.grid",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the datasets")
+    parser.add_argument("--output", type=Path, required=True, help="folder for datalists and comparisons")
+    parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="beyond the protocol, for a trial"
+    )
+    args = parser.parse_args(argv)
+    try:
+        return max(compare(name, args) for name in args.datasets)
+    except UserError as error:
+        print_error(error)
+        return 2
+
+
+def compare(name: str, args: argparse.Namespace) -> int:
+    """Run the comparison on one dataset, and return its exit code."""
+    dataset = DATASETS[name]
+    datalist = prepare(name, dataset, args.data, args.output)
+    settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()] + args.set
+    options = {
+        "--bundle": REPOSITORY / "bundles" / dataset.bundle,
+        "--dataset-dir": args.data / dataset.folder,
+        "--datalist": datalist,
+        "--output": args.output / name,
+        "--vary": f"network={','.join(VARIANTS)}",
+        "--seeds": ",".join(map(str, args.seeds)),
+    }
+    command = ["compare", *(str(part) for option in options.items() for part in option)]
+    return run_command([*command, *(part for setting in settings for part in ("--set", setting))])
+
+
+def prepare(name: str, dataset: Dataset, data: Path, output: Path) -> Path:
+    """Write the datalist of a dataset, with the part of its training images that the protocol uses.
+
+    Raises:
+        UserError: if the dataset is not there, or not as published.
+    """
+    path = output / f"{name}.json"
+    if path.is_file():
+        return path
+    make_folder(output)
+    whole = output / f"{name}_whole.json"
+    importlib.import_module(f"data_prep.{dataset.module}").prepare(data / dataset.folder, whole)
+    content = read_json(whole)
+    content["training"] = content["training"][:: dataset.every]
+    content["provenance"]["training images used"] = f"one of {dataset.every}"
+    write_json(path, content)
+    whole.unlink()
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

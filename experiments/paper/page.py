@@ -1,0 +1,308 @@
+"""Write docs/results.md from the stored scores: the paper's tables beside ours, and what they say.
+
+    python -m experiments.paper.page
+
+Everything is computed here from the scores of single images in ``experiments/paper/results``, the records of the
+bundles' weights (``bundles/*/docs/weights.json``) and ``benchmarks/results/complexity.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from experiments.paper.collect import RESULTS
+from experiments.paper.protocol import DATASETS, VARIANTS
+from experiments.paper.published import ABLATIONS, BASELINE, FALSE_POSITIVE_RATES, GAINS, PU_UNET
+from pu_unet_monai.evaluation.pictures import NOTICE
+from pu_unet_monai.evaluation.scores import scores_of
+from pu_unet_monai.evaluation.statistics import bootstrap_interval, permutation_p_value
+from pu_unet_monai.evaluation.tables import markdown_table
+from pu_unet_monai.files import atomic_path, read_json
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs" / "results.md"
+FIRST, PU = "pu_unet:placement=none", "pu_unet:placement=low_resolution"
+_SURE = 0.05
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the grid found on one dataset.
+
+    Args:
+        folder: its folder among the results.
+    """
+
+    folder: Path
+
+    @cached_property
+    def rows(self) -> list[dict[str, str]]:
+        """Scores of every image, variant and seed."""
+        return _read(self.folder / "scores.csv")
+
+    @cached_property
+    def trainings(self) -> list[dict[str, str]]:
+        """A row for every training."""
+        return _read(self.folder / "trainings.csv")
+
+    @cached_property
+    def grid(self) -> dict[str, Any]:
+        """Protocol, machine and failures."""
+        return read_json(self.folder / "grid.json")
+
+    def seeds(self, variant: str) -> list[str]:
+        """Return the seeds under which a variant was trained to the end."""
+        return sorted({row["seed"] for row in self.rows if row["variant"] == variant})
+
+    def of_seed(self, variant: str, seed: str, metric: str) -> dict[str, float]:
+        """Return the scores of a variant's training, by image."""
+        return scores_of([row for row in self.rows if (row["variant"], row["seed"]) == (variant, seed)], metric)
+
+    def scores(self, variant: str, metric: str) -> dict[str, float]:
+        """Return the scores of a variant by image, of each image the mean over the seeds."""
+        return _means([self.of_seed(variant, seed, metric) for seed in self.seeds(variant)])
+
+    def gains(self, variant: str, metric: str) -> dict[str, float]:
+        """Return by image how much better a variant is than the baseline, the mean over the seeds that both have."""
+        both = [seed for seed in self.seeds(variant) if seed in self.seeds(FIRST)]
+        pairs = [(self.of_seed(variant, seed, metric), self.of_seed(FIRST, seed, metric)) for seed in both]
+        return _means([{case: own[case] - first[case] for case in own if case in first} for own, first in pairs])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page, and return 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.paper.page",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder that experiments.paper.collect wrote")
+    parser.add_argument("--output", type=Path, default=PAGE, help="file to write")
+    args = parser.parse_args(argv)
+    with atomic_path(args.output) as path:
+        path.write_text(page(args.results), encoding="utf-8")
+    print(args.output)
+    return 0
+
+
+def page(results: Path) -> str:
+    """Return the page of results as Markdown."""
+    found = {name: Found(results / name) for name in DATASETS if (results / name / "scores.csv").is_file()}
+    parts = [
+        _head(found),
+        _answer(found),
+        _main_table(found),
+        _ablation_table(found),
+        _training_table(found),
+        _complexity_table(),
+        _weights_table(),
+        f"{NOTICE} [More measurements](more_results.md): brain MRI, networks side by side, time.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(found: Mapping[str, Found]) -> str:
+    lines = [
+        "# Results",
+        "Written by `python -m experiments.paper.page` from the scores of single images in "
+        "[experiments/paper/results](../experiments/paper/results); do not edit.",
+    ]
+    if not found:
+        return "\n\n".join([*lines, "No training of the grid is done yet."])
+    grid = next(iter(found.values())).grid
+    machine = grid["machine"]
+    lines.append(
+        "The reduced protocol: input "
+        f"{grid['image_size']}x{grid['image_size']}, widths {grid['channels'][0]} to {grid['channels'][-1]}, "
+        f"{grid['max_epochs']} epochs of AdamW 3e-4 with cosine to 0, batch 8, from scratch; the weights of the best "
+        "validation Dice; the test split scored once a training, at the images' own size. Kvasir-SEG and BUSI are "
+        "split 80/10/10, near-duplicates on one side; of ISIC 2018 a fixed third of the training images is used, of a "
+        "re-encoded copy (so scores there do not compare with published ones). The paper trained at 352x352 and "
+        "256x256, with widths 32 to 512, for 200 and 150 epochs. Hardware: "
+        f"{machine['gpu'] or machine['processor']}, one thread a training, AMX {machine['amx']}, torch "
+        f"{machine['torch']}, MONAI {machine['monai']}.\n\n"
+        "```bash\nOMP_NUM_THREADS=1 python -m experiments.paper.grid --data FOLDER --output output/paper\n"
+        "python -m experiments.paper.collect --grid output/paper\npython -m experiments.paper.page\n```"
+    )
+    return "\n\n".join(lines)
+
+
+def _answer(found: Mapping[str, Found]) -> str:
+    """Say in words what the differences between PU-UNet and its baseline are."""
+    lines = ["## Does the product unit help, where, and how sure are we?"]
+    for name, of in found.items():
+        gains = of.gains(PU, "dice")
+        if not gains:
+            lines.append(f"- **{DATASETS[name].title}**: not trained yet.")
+            continue
+        low, high = bootstrap_interval([*gains.values()]) or (float("nan"),) * 2
+        p_value = permutation_p_value([*gains.values()]) or 1.0
+        verdict = "no difference that these images can show" if p_value >= _SURE else "better" if low > 0 else "worse"
+        seeds = [seed for seed in of.seeds(PU) if seed in of.seeds(FIRST)]
+        each = [fmean(_differences(of, PU, seed)) for seed in seeds]
+        lines.append(
+            f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains.values()):+.3f} "
+            f"(95 % interval {low:+.3f} to {high:+.3f}, {_p(p_value)}; {len(gains)} images, {len(seeds)} seeds, which "
+            f"alone gave {', '.join(f'{gain:+.3f}' for gain in each)}): {verdict}. The paper: +{GAINS[name]['dice']}."
+        )
+    lines.append(
+        "The interval says how the mean would vary with other images; how it varies with the training, the single "
+        "seeds show. What this cannot say: how the paper's own protocol, larger and longer, would end."
+    )
+    return "\n\n".join([lines[0], "\n".join(lines[1:-1]), lines[-1]])
+
+
+def _main_table(found: Mapping[str, Found]) -> str:
+    rows = []
+    for name, of in found.items():
+        for variant, title, published in ((PU, "PU-UNet", PU_UNET), (FIRST, "Residual U-Net", BASELINE)):
+            scores = [of.scores(variant, metric) for metric in ("dice", "iou")]
+            ours = [_with_interval(score) for score in scores]
+            rows.append([DATASETS[name].title, title, *_beside(ours, [published[name][m] for m in ("dice", "iou")])])
+            rows[-1].append(_rate(of, variant) if name == "busi" else "")
+        gains = [of.gains(PU, metric) for metric in ("dice", "iou")]
+        ours = [_with_interval(gain, "+.3f", True) for gain in gains]
+        rows.append([DATASETS[name].title, "difference", *_beside(ours, [GAINS[name][m] for m in ("dice", "iou")]), ""])
+    columns = ["", "", "Dice, ours", "Dice, published", "IoU, ours", "IoU, published", "false positive rate"]
+    rates = ", ".join(f"{name} {rate:.3f}" for name, rate in FALSE_POSITIVE_RATES.items())
+    return (
+        f"## Tables 2 and 3: PU-UNet and its matched baseline\n\n{markdown_table(columns, rows)}\n\n"
+        "Means over images of the mean over seeds, 95 % bootstrap intervals (2,000 resamples), p-values of paired "
+        "permutation tests (20,000). BUSI: trained with normal images; Dice and IoU of images with a lesion, the false "
+        f"positive rate of normal ones (published: {rates})."
+    )
+
+
+def _ablation_table(found: Mapping[str, Found]) -> str:
+    rows = []
+    for variant, title in VARIANTS.items():
+        row = [title]
+        for name, of in found.items():
+            scores = of.scores(variant, "dice")
+            gains = of.gains(variant, "dice")
+            row.append(f"{fmean(scores.values()):.3f}" if scores else "-")
+            row.append(_with_interval(gains, "+.3f", True) if gains and variant != FIRST else "")
+            row.append(f"{ABLATIONS[title][name][0]:.3f}")
+            row.append(str(len(of.seeds(variant))))
+        rows.append(row)
+    columns = ["configuration"]
+    for name in found:
+        title = DATASETS[name].title
+        columns += [f"{title}: Dice", "less the baseline's", "published", "seeds"]
+    return f"## Table 5: placement and stabilisation\n\n{markdown_table(columns, rows)}"
+
+
+def _training_table(found: Mapping[str, Found]) -> str:
+    rows = []
+    for name, of in found.items():
+        for variant, title in VARIANTS.items():
+            runs = [row for row in of.trainings if row["variant"] == variant]
+            if not runs:
+                continue
+            failed = [text for key, text in of.grid.get("failed", {}).items() if key.startswith(f"{variant}, ")]
+            numbers = {
+                column: [float(row[column]) for row in runs if row[column]]
+                for column in ("seconds", "gradient_norm_max", "non_finite_gradients", "clipped_share")
+            }
+            rows.append(
+                [
+                    DATASETS[name].title,
+                    title,
+                    f"{sum(row['done'] == '1' for row in runs)} of {len(runs)}",
+                    f"{fmean(numbers['seconds']) / 60:.0f}",
+                    f"{max(numbers['gradient_norm_max'], default=float('nan')):.3g}",
+                    f"{sum(numbers['non_finite_gradients']):.0f}",
+                    f"{max(numbers['clipped_share'], default=0):.2%}",
+                    "; ".join(failed),
+                ]
+            )
+    columns = ["", "", "done", "minutes", "largest gradient norm", "non-finite gradients", "clipped outputs", "failed"]
+    return (
+        "## Gradient explosion, seen or not\n\n"
+        f"{markdown_table(columns, rows)}\n\n"
+        "Over all seeds: the largest norm of a gradient before clipping at 1, how many were not finite, and the "
+        "largest share of clipped outputs in a last epoch (without clipping: of those beyond e^10). The paper reports "
+        "gradient explosion without log-domain clipping."
+    )
+
+
+def _complexity_table() -> str:
+    path = REPOSITORY / "benchmarks" / "results" / "complexity.md"
+    if not path.is_file():
+        return ""
+    return f"## Table 1: complexity\n\n`python -m benchmarks.complexity`\n\n{path.read_text(encoding='utf-8').strip()}"
+
+
+def _weights_table() -> str:
+    records = {path.parents[1].name: read_json(path) for path in sorted(REPOSITORY.glob("bundles/*/docs/weights.json"))}
+    if not records:
+        return ""
+    rows = []
+    for name, record in records.items():
+        dice = {metric: score for metric, score in record["scores"].items() if metric.startswith("dice")}
+        shown = [_recorded(metric, score) for metric, score in dice.items() if "grid" not in metric]
+        rows.append([f"`{name}`", record["data"], record["training"]["what"], "; ".join(shown), record["licence"]])
+    columns = ["bundle", "data", "training", "test split", "licence of the data"]
+    return (
+        f"## The weights in the bundles\n\n{markdown_table(columns, rows)}\n\n"
+        "Each bundle's `docs/weights.json` has the whole record, and the command that gives these scores again."
+    )
+
+
+def _recorded(metric: str, score: Mapping[str, Any]) -> str:
+    bounds = score["interval"]
+    return f"{metric} {score['mean']:.3f}" + (f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "")
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each image over the seeds that have it."""
+    cases = dict.fromkeys(case for of_seed in scores for case in of_seed)
+    return {case: fmean(of_seed[case] for of_seed in scores if case in of_seed) for case in cases}
+
+
+def _differences(of: Found, variant: str, seed: str) -> list[float]:
+    own, first = of.of_seed(variant, seed, "dice"), of.of_seed(FIRST, seed, "dice")
+    return [own[case] - first[case] for case in own if case in first]
+
+
+def _rate(of: Found, variant: str) -> str:
+    rates = of.scores(variant, "false_positive_rate")
+    return f"{fmean(rates.values()):.3f} ({len(rates)} images)" if rates else "-"
+
+
+def _beside(ours: Sequence[str], published: Sequence[str]) -> list[str]:
+    return [cell for pair in zip(ours, published, strict=True) for cell in pair]
+
+
+def _with_interval(scores: Mapping[str, float], form: str = ".3f", p_value: bool = False) -> str:
+    values = [*scores.values()]
+    if not values:
+        return "-"
+    bounds = bootstrap_interval(values)
+    text = f"{fmean(values):{form}}"
+    if bounds:
+        text += f" [{bounds[0]:{form}}, {bounds[1]:{form}}]"
+    found = permutation_p_value(values) if p_value else None
+    return text if found is None else f"{text}, {_p(found)}"
+
+
+def _p(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""What is trained: the variants of the paper's tables 2, 3 and 5, on its three datasets, at a size that CPUs bear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DATASETS", "SEEDS", "SETTINGS", "VARIANTS", "Dataset"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the paper.
+
+    Args:
+        title: what the paper calls it.
+        bundle: name of the bundle.
+        module: module of ``data_prep``.
+        folder: its folder beside those of the others.
+        every: of how many training images one is used. Defaults to 1.
+    """
+
+    title: str
+    bundle: str
+    module: str
+    folder: str
+    every: int = 1
+
+
+DATASETS = {
+    "kvasir": Dataset("Kvasir-SEG", "pu_unet_kvasir", "kvasir", "Kvasir-SEG"),
+    "busi": Dataset("BUSI (incl. normal)", "pu_unet_busi", "busi", "Dataset_BUSI_with_GT"),
+    "isic2018": Dataset("ISIC 2018", "pu_unet_isic2018", "isic2018", "ISIC2018", every=3),
+}
+
+VARIANTS = {
+    "pu_unet:placement=none": "Residual U-Net (w/o product-unit)",
+    "pu_unet:placement=bottleneck": "Bottleneck only",
+    "pu_unet:placement=low_resolution": "Low-resolution stages (PU-UNet)",
+    "pu_unet:placement=all": "All stages",
+    "pu_unet:positivity=lower_bound": "w/ simpler lower-bound truncation",
+    "pu_unet:log_clip=null": "w/o log-domain clipping",
+}
+"""What ``compare`` calls each, and what the paper does; the first is the baseline of all differences."""
+
+SEEDS = (0, 1, 2)
+SETTINGS = {
+    "image_size": 128,
+    "channels": [16, 32, 64, 128, 256],
+    "max_epochs": 40,
+    "val_interval": 2,
+    "num_workers": 0,
+}
+"""Beside these, the bundles' own: AdamW 3e-4, weight decay 1e-4, batch 8, cosine to 0."""

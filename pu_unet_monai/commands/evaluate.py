@@ -1,0 +1,136 @@
+"""Evaluate a trained bundle on a part of a datalist: scores with intervals, and a report to look at."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pu_unet_monai import __version__
+from pu_unet_monai.comparison.protocol import Protocol
+from pu_unet_monai.config_keys import check_keys, parse_settings
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.evaluation.pictures import read_examples
+from pu_unet_monai.evaluation.report import Evaluation, write_report
+from pu_unet_monai.evaluation.scores import read_rows
+from pu_unet_monai.files import file_sha256, make_folder, write_json
+from pu_unet_monai.runtime.bundle_run import run_bundle
+from pu_unet_monai.runtime.machine import machine
+from pu_unet_monai.runtime.trained_with import read_facts
+
+__all__ = ["add_arguments", "run"]
+
+_OWN = ("bundle_root", "dataset_dir", "datalist_file", "output_dir", "resume", "pretrained", "split")
+"""Keys that the command sets itself, or that have no meaning for an evaluation."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of a bundle with weights")
+    parser.add_argument("--dataset-dir", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--datalist", type=Path, required=True, help="its datalist, as data_prep writes it")
+    parser.add_argument("--split", default="test", help="the part to evaluate (default test)")
+    parser.add_argument("--output", type=Path, required=True, help="folder for scores and report")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a key of train.json: ckpt_dir=output/run/models; what the weights say of themselves (image_size, "
+        "channels) need not be given; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the bundle's own evaluation, and write ``report.html``, ``report.json`` and ``report.md`` from its scores.
+
+    Args:
+        args: the parsed options.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        UserError: if an option is wrong, or the evaluation fails.
+    """
+    protocol = Protocol(args.bundle, args.dataset_dir, args.datalist, args.split, parse_settings(args.set), args.output)
+    weights = _check(protocol)
+    facts = {key: value for key, value in read_facts(weights).items() if key in protocol.training_config}
+    protocol = replace(protocol, settings={**facts, **protocol.settings})
+    make_folder(args.output)
+    examples = args.output / "examples.npz"
+    _evaluate(protocol, examples)
+    rows = read_rows(args.output / "scores.csv")
+    evaluation = Evaluation(
+        title=f"{args.bundle.resolve().name}, {args.split} split of {args.datalist.name}",
+        rows=rows,
+        examples=read_examples(examples),
+        epochs=_epochs(weights.parent),
+        made_with=_made_with(protocol, weights),
+    )
+    write_report(evaluation, args.output)
+    print((args.output / "report.md").read_text(encoding="utf-8"))
+    print(f"{args.output}: report.html, report.json, report.md, scores.csv")
+    return 0
+
+
+def _check(protocol: Protocol) -> Path:
+    """Refuse what can be seen to be wrong before anything is run, and return the file of weights."""
+    if own := [key for key in protocol.settings if key.lstrip("+~").split("#")[0] in _OWN]:
+        raise UserError(f"--set {', '.join(own)}: evaluate sets these itself; see --dataset-dir, --datalist, --output.")
+    protocol.config("evaluate.json")
+    check_keys(protocol.settings, protocol.training_config, f"--set: {protocol.config('train.json')}")
+    if not protocol.datalist_file.is_file():
+        raise UserError(
+            f"--datalist {protocol.datalist_file}: no such file; write it with python -m data_prep.<dataset>."
+        )
+    _ = protocol.entries  # says what is wrong with dataset, datalist or split
+    weights = Path(protocol.settings.get("ckpt_dir", protocol.bundle / "models")) / "model.pt"
+    if not weights.is_file():
+        raise UserError(f"{weights}: no such weights; train first, or point --set ckpt_dir=... at them.")
+    return weights
+
+
+def _evaluate(protocol: Protocol, examples: Path) -> None:
+    """Run the bundle's ``evaluating`` with small copies of all cases kept."""
+    overlay = protocol.output / "examples.json"
+    handler = {"_target_": "pu_unet_monai.handlers.ExamplesWriter", "path": str(examples)}
+    write_json(overlay, {"+validate#handlers": [handler]})
+    options = {
+        "dataset_dir": protocol.dataset_dir,
+        "datalist_file": protocol.datalist_file,
+        "output_dir": protocol.output,
+        "split": protocol.split,
+        **protocol.settings,
+    }
+    files = [protocol.config("train.json"), protocol.config("evaluate.json"), overlay]
+    log = protocol.output / "evaluating.log"
+    print(f"evaluating {len(protocol.entries)} cases of the {protocol.split} split, see {log}", flush=True)
+    run_bundle("evaluating", protocol.bundle, files, options, log, "evaluating", progress=True)
+
+
+def _epochs(ckpt_dir: Path) -> list[dict[str, str]]:
+    """Return the epochs of the training, where its log lies beside the folder of its weights."""
+    path = ckpt_dir.parent / "epochs.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _made_with(protocol: Protocol, weights: Path) -> Mapping[str, Any]:
+    where = machine()
+    return {
+        "package": __version__,
+        "bundle": protocol.bundle.resolve().name,
+        "weights (SHA-256)": file_sha256(weights),
+        "datalist (SHA-256)": file_sha256(protocol.datalist_file),
+        "split": protocol.split,
+        "settings": json.dumps(dict(protocol.settings)),
+        "machine": f"{where['gpu'] or where['processor']}, {where['threads']} thread(s)",
+        "versions": f"torch {where['torch']}, MONAI {where['monai']}",
+    }

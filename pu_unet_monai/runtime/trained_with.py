@@ -1,0 +1,64 @@
+"""What weights were trained with: ``model.json`` beside ``model.pt``, for whoever runs them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pu_unet_monai.files import file_sha256, read_json, write_json
+
+__all__ = ["read_facts", "trained_with", "write_facts"]
+
+_HASH = "weights_sha256"
+
+_log = logging.getLogger(__name__)
+
+
+def write_facts(weights: Path, facts: Mapping[str, Any]) -> None:
+    """Write ``<weights>.json``, such as ``model.json`` of ``model.pt``, with the hash of the weights it speaks of.
+
+    Args:
+        weights: the file of weights.
+        facts: keys of the configuration, such as ``image_size``, and their values.
+    """
+    write_json(weights.with_suffix(".json"), {**facts, _HASH: file_sha256(weights)})
+
+
+def read_facts(weights: Path) -> dict[str, Any]:
+    """Return what :func:`write_facts` wrote of these very weights; nothing where it did not.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    path = weights.with_suffix(".json")
+    if not path.is_file() or not weights.is_file():
+        return {}
+    return dict(_read(path, path.stat().st_mtime_ns, weights, weights.stat().st_mtime_ns))
+
+
+def trained_with(ckpt_dir: str | os.PathLike[str], key: str, default: Any) -> Any:
+    """Return a key of the configuration as the training of ``model.pt`` had it.
+
+    Bundle configurations call this, so that inference fits the weights: ``"image_size": "$trained_with(@ckpt_dir,
+    'image_size', 352)"``.
+
+    Args:
+        ckpt_dir: folder of the weights.
+        key: the key.
+        default: what it is where the weights have no record, or the record no such key.
+    """
+    return read_facts(Path(ckpt_dir) / "model.pt").get(key, default)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, _: int, weights: Path, __: int) -> dict[str, Any]:
+    """Read the facts, once as long as neither file changes."""
+    facts = read_json(path)
+    if facts.pop(_HASH, None) != file_sha256(weights):
+        _log.warning("%s: is not of the weights beside it, and left aside; give what they were trained with", path)
+        return {}
+    return facts

@@ -1,0 +1,57 @@
+"""The grid of the paper on phantoms, with two of its variants."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data_prep import phantom
+from experiments.paper import grid
+from experiments.paper.protocol import DATASETS, SETTINGS, VARIANTS
+from pu_unet_monai.comparison.variants import make_variants
+from tests.bundles.conftest import REPOSITORY
+
+QUICK = ("image_size=32", "channels=[8,8,16]", "max_epochs=1", "val_interval=1")
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    for name, dataset in DATASETS.items():
+        phantom.make(tmp_path / "data" / dataset.folder, layout=name, number=30, size=32)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_variants_are_those_of_the_paper(name):
+    config = json.loads((REPOSITORY / "bundles" / DATASETS[name].bundle / "configs" / "train.json").read_text())
+    made = make_variants([f"network={','.join(VARIANTS)}"], config)
+    options = [variant.overrides["network_def"] for variant in made]
+    assert [o["placement"] for o in options[:4]] == ["none", "bottleneck", "low_resolution", "all"]
+    assert (options[4]["positivity"], options[4]["placement"]) == ("lower_bound", "@placement")
+    assert (options[5]["log_clip"], options[5]["placement"]) == (None, "@placement")
+    assert config["placement"] == "low_resolution"
+    assert SETTINGS.keys() <= config.keys()
+
+
+def test_trains_and_can_be_repeated(data, tmp_path, monkeypatch, capsys):
+    few = {name: VARIANTS[name] for name in ("pu_unet:placement=none", "pu_unet:log_clip=null")}
+    monkeypatch.setattr(grid, "VARIANTS", few)
+    settings = [part for text in QUICK for part in ("--set", text)]
+    command = ["--data", str(data), "--output", str(tmp_path / "out"), "--datasets", "isic2018", "--seeds", "0"]
+    assert grid.main([*command, *settings]) == 0
+    datalist = json.loads((tmp_path / "out" / "isic2018.json").read_text())
+    assert len(datalist["training"]) == 8  # of 24
+    assert len(datalist["test"]) == 3
+    results = json.loads((tmp_path / "out" / "isic2018" / "compare.json").read_text())
+    assert list(results["variants"]) == list(few)
+    assert results["image_size"] == 32
+    capsys.readouterr()
+    assert grid.main([*command, *settings]) == 0
+    assert capsys.readouterr().out.count("done before") == 2
+
+
+def test_missing_dataset(tmp_path, capsys):
+    assert grid.main(["--data", str(tmp_path), "--output", str(tmp_path / "out"), "--datasets", "busi"]) == 2
+    assert "Dataset_BUSI_with_GT" in capsys.readouterr().err
