@@ -31,7 +31,8 @@ _FALSE_ALARM = "false_positive_rate"
 _READING = (
     "Means over cases with 95 % bootstrap intervals (2,000 resamples), which say how a mean would vary with other "
     "cases of this kind, not with another training. Dice and IoU do not exist where the truth is empty; such images "
-    "count in the false positive rate alone. Scores with _grid are on the network's grid, others at the image's own size."
+    "count in the false positive rate alone. Scores with _grid are on the network's grid, others at the image's own "
+    "size."
 )
 
 
