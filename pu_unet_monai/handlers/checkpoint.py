@@ -133,7 +133,8 @@ class TrainingCheckpoint:
 
     def _write_best(self) -> None:
         self._write(self.network.state_dict(), self.best_name)
-        write_facts(self.save_dir / self.best_name, self.trained_with)
+        if self.trained_with:
+            write_facts(self.save_dir / self.best_name, self.trained_with)
 
     def _write(self, content: Any, name: str) -> None:
         with atomic_path(self.save_dir / name) as path:

@@ -94,6 +94,7 @@ def test_training_evaluating_and_inference(bundle, datasets, tmp_path):
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == [
         "checkpoint_epoch=1.pt",
         "checkpoint_epoch=2.pt",
+        "model.json",
         "model.pt",
     ]
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
@@ -114,7 +115,7 @@ def test_training_evaluating_and_inference(bundle, datasets, tmp_path):
     assert Image.open(tmp_path / "gallery.png").width > 500
 
     images = _image_folder(dataset, tmp_path)
-    of_inference = {key: overrides[key] for key in ("image_size", "channels", "ckpt_dir")}
+    of_inference = {"ckpt_dir": overrides["ckpt_dir"]}  # the weights know the rest
     of_inference |= {"dataset_dir": str(images), "output_dir": str(tmp_path / "masks")}
     inference = run_bundle(bundle, "", ["inference.json"], of_inference, tmp_path)
     assert inference.returncode == 0, inference.stderr

@@ -137,7 +137,7 @@ def test_loss_that_is_not_a_number(dataset, tmp_path):
     # 24 images in batches of 4: iteration 8 is the second of epoch 2, the next one meets the poison
     assert "the loss became nan at epoch 2, iteration 9" in line
     models = tmp_path / "out" / "models"
-    assert files_under(models) == ["checkpoint_epoch=1.pt", "model.pt"]
+    assert files_under(models) == ["checkpoint_epoch=1.pt", "model.json", "model.pt"]
     kept = torch.load(models / "checkpoint_epoch=1.pt", weights_only=True)["network"]
     assert all(torch.isfinite(value).all() for value in kept.values())
 

@@ -59,6 +59,7 @@ def test_two_processes_train_one_network(datasets, tmp_path):
     assert sorted(p.name for p in (two / "models").iterdir()) == [
         "checkpoint_epoch=1.pt",
         "checkpoint_epoch=2.pt",
+        "model.json",
         "model.pt",
     ]
     names = torch.load(two / "models" / "model.pt", weights_only=True)

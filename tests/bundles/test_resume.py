@@ -111,5 +111,7 @@ def test_fresh_start_sets_an_earlier_training_aside(train, tmp_path):
         (models / name).write_bytes(b"earlier")
     run = train(tmp_path, max_epochs=1)
     assert run.returncode == 0, run.stderr
-    assert sorted(p.name for p in models.iterdir()) == ["checkpoint_epoch=1.pt", "model.pt", "previous-1"]
+    assert sorted(p.name for p in models.iterdir()) == [
+        *("checkpoint_epoch=1.pt", "model.json", "model.pt", "previous-1"),
+    ]
     assert (models / "previous-1" / "checkpoint_epoch=9.pt").read_bytes() == b"earlier"

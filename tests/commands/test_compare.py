@@ -86,7 +86,7 @@ def test_scores_are_those_of_the_cells(finished):
 def test_cell_can_be_repeated_by_the_bundles_own_command(finished, tmp_path):
     """Without ``compare``: the overlay in the cell is all that it takes."""
     folder = finished / DEEP.replace(":", ",") / "seed_0"
-    assert sorted(path.name for path in (folder / "models").iterdir()) == ["model.pt"]
+    assert sorted(path.name for path in (folder / "models").iterdir()) == ["model.json", "model.pt"]
     overrides = {"output_dir": str(tmp_path), "ckpt_dir": str(tmp_path / "models")}
     run = run_bundle("pu_unet_kvasir", "training", ["train.json", str(folder / "config.json")], overrides, tmp_path)
     assert run.returncode == 0, run.stderr
