@@ -13,7 +13,7 @@ TOP_KEYS = {"image_size", "max_epochs"}
 """What sibling bundles may set differently, besides names and metrics."""
 PU_KEYS = {"placement", "positivity", "log_clip"}
 R2_KEYS = {"t", "separate_recurrent", "attention", "pos_weight"}
-MODEL_KEYS = {"network_def", "loss"} | PU_KEYS | R2_KEYS
+MODEL_KEYS = {"network_def", "loss", "trained_with"} | PU_KEYS | R2_KEYS
 """What bundles of another network may set differently besides."""
 SHARED = [
     *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "channels"),
@@ -57,7 +57,8 @@ def test_inference_takes_from_the_weights_what_the_training_wrote_beside_them(re
     training, inference = read(repository, bundle, "train.json"), read(repository, bundle, "inference.json")
     (writer,) = (h for h in training["train"]["handlers"] if h["_target_"].endswith(".TrainingCheckpoint"))
     asked = {key: value for key, value in inference.items() if str(value).startswith("$trained_with(")}
-    assert writer["trained_with"] == {key: f"@{key}" for key in asked}
+    assert writer["trained_with"] == "@trained_with"
+    assert training["trained_with"] == {key: f"@{key}" for key in asked}
     assert all(value.startswith(f"$trained_with(@ckpt_dir, '{key}', ") for key, value in asked.items())
     assert all(training[key] == default(value) for key, value in asked.items())
 
@@ -140,6 +141,7 @@ def test_recipe_of_the_design(repository, bundle):
     assert handlers == [
         "NonFiniteGuard",
         "GradientClipping",
+        "ProductUnitMonitor",
         "TrainingProgressBar",
         "ValidationHandler",
         "TensorBoardStatsHandler",

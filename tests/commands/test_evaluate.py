@@ -18,7 +18,7 @@ SIZES = {"image_size": 32, "channels": [8, 8, 16], "num_workers": 0}
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Dataset:
-    return prepare("pu_unet_busi", tmp_path_factory.mktemp("data"), number=40)
+    return prepare("pu_unet_busi", tmp_path_factory.mktemp("data"), number=80)
 
 
 @pytest.fixture(scope="module")

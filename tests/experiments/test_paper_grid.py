@@ -18,6 +18,7 @@ QUICK = ("image_size=32", "channels=[8,8,16]", "max_epochs=1", "val_interval=1")
 
 @pytest.fixture
 def data(tmp_path) -> Path:
+    (tmp_path / "data").mkdir()
     for name, dataset in DATASETS.items():
         phantom.make(tmp_path / "data" / dataset.folder, layout=name, number=30, size=32)
     return tmp_path / "data"

@@ -1,0 +1,115 @@
+"""The page of results from scores that are easily added up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.paper import collect, page
+from experiments.paper.protocol import DATASETS, VARIANTS
+
+BASELINE, PU = page.FIRST, page.PU
+MACHINE = {"gpu": None, "processor": "a processor", "amx": True, "torch": "2", "monai": "1"}
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def scores(variant: str, seed: int, dice: float, number: int = 20) -> list[dict]:
+    return [
+        {"variant": variant, "case": f"c{i}", "split": "test", "seed": seed}
+        | {"dice": dice + i / 100, "iou": dice / 2, "false_positive_rate": ""}
+        for i in range(number)
+    ]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    rows = scores(BASELINE, 0, 0.5) + scores(BASELINE, 1, 0.5) + scores(PU, 0, 0.6) + scores(PU, 1, 0.7)
+    write_csv(tmp_path / "kvasir" / "scores.csv", rows)
+    training = {"variant": PU, "seed": 0, "done": 1, "epochs": 2, "best_epoch": 2, "seconds": 120.0}
+    training |= {"gradient_norm_max": 7.5, "non_finite_gradients": 3, "clipped_share": 0.25}
+    write_csv(tmp_path / "kvasir" / "trainings.csv", [training])
+    grid = {"machine": MACHINE, "image_size": 128, "channels": [16, 32], "max_epochs": 40, "failed": {}}
+    (tmp_path / "kvasir" / "grid.json").write_text(json.dumps(grid))
+    return tmp_path
+
+
+def test_answer_says_what_the_scores_do(results):
+    text = page.page(results)
+    assert "Dice +0.150 (95 % interval +0.150 to +0.150, p < 0.001; 20 images, 2 seeds" in text
+    assert "alone gave +0.100, +0.200): better." in text
+    assert "BUSI" not in text.partition("## Tables")[0].partition("## Does")[2]
+
+
+def test_no_difference_is_called_that(results):
+    rows = scores(BASELINE, 0, 0.5) + [
+        row | {"dice": row["dice"] + (-1) ** i / 10} for i, row in enumerate(scores(PU, 0, 0.5))
+    ]
+    write_csv(results / "kvasir" / "scores.csv", rows)
+    assert "no difference that these images can show" in page.page(results)
+
+
+def test_worse_is_called_worse(results):
+    write_csv(results / "kvasir" / "scores.csv", scores(BASELINE, 0, 0.5) + scores(PU, 0, 0.4))
+    assert "which alone gave -0.100): worse." in page.page(results)
+
+
+def test_published_numbers_stand_beside(results):
+    lines = page.page(results).splitlines()
+    row = next(line for line in lines if line.startswith("| Kvasir-SEG | PU-UNet |"))
+    assert "| 0.745 [" in row  # the mean of 0.6 and 0.7, and of 0 to 0.19
+    assert "| 0.959 [0.956, 0.963] |" in row
+    row = next(line for line in lines if line.startswith("| Low-resolution stages (PU-UNet) | 0.745 |"))
+    assert row.endswith("| 0.959 | 2 |")
+    row = next(line for line in lines if line.startswith("| Kvasir-SEG | Low-resolution"))
+    assert row == "| Kvasir-SEG | Low-resolution stages (PU-UNet) | 1 of 1 | 2 | 7.5 | 3 | 25.00% |  |"
+
+
+def test_nothing_trained_yet(tmp_path):
+    assert "No training of the grid is done yet." in page.page(tmp_path)
+
+
+def test_the_committed_page_is_that_of_the_committed_scores():
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(collect.RESULTS)
+
+
+def test_collect(tmp_path):
+    cell = tmp_path / "grid" / "busi" / PU.replace(":", ",") / "seed_2"
+    epochs = [
+        {
+            "epoch": e,
+            "seconds": 10.5,
+            "dice": d,
+            "gradient_norm_max": n,
+            "non_finite_gradients": 1,
+            "clipped_share": 0.1 * e,
+        }
+        for e, d, n in ((1, "0.2", 3.0), (2, "0.4", 9.0), (3, "", 5.0))
+    ]
+    write_csv(cell / "epochs.csv", epochs)
+    (cell / "done.json").write_text("{}")
+    costs = {"parameters": 1, "macs": 2, "step_seconds": 0.1, "step_bytes": 3, "scores": {}}
+    compare = {"machine": MACHINE, "failed": {}, "image_size": 128, "variants": {PU: costs}}
+    (tmp_path / "grid" / "busi" / "compare.json").write_text(json.dumps(compare))
+    write_csv(tmp_path / "grid" / "busi" / "scores.csv", scores(PU, 2, 0.5))
+    assert collect.main(["--grid", str(tmp_path / "grid"), "--output", str(tmp_path / "out")]) == 0
+    (row,) = csv.DictReader((tmp_path / "out" / "busi" / "trainings.csv").open())
+    assert (row["variant"], row["seed"], row["done"], row["best_epoch"]) == (PU, "2", "1", "2")
+    assert (float(row["seconds"]), float(row["gradient_norm_max"]), row["non_finite_gradients"]) == (31.5, 9.0, "3")
+    assert float(row["clipped_share"]) == pytest.approx(0.3)
+    assert next(iter(VARIANTS)) == BASELINE
+    assert set(DATASETS) == {"kvasir", "busi", "isic2018"}
+
+
+def test_nothing_to_collect(tmp_path, capsys):
+    assert collect.main(["--grid", str(tmp_path)]) == 2
+    assert "holds no comparison" in capsys.readouterr().err
