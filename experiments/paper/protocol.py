@@ -47,7 +47,7 @@ SETTINGS = {
     "image_size": 128,
     "channels": [16, 32, 64, 128, 256],
     "max_epochs": 40,
-    "val_interval": 2,
+    "val_interval": 5,
     "num_workers": 0,
 }
 """Beside these, the bundles' own: AdamW 3e-4, weight decay 1e-4, batch 8, cosine to 0."""

@@ -52,7 +52,8 @@ def test_evaluating_them_gives_the_recorded_scores(name: str, data_dir: Path, tm
     datalist = tmp_path / "datalist.json"
     importlib.import_module(f"data_prep.{module}").prepare(data_dir / folder, datalist)
     command = ["evaluate", "--bundle", REPOSITORY / "bundles" / name, "--dataset-dir", data_dir / folder]
-    command += ["--datalist", datalist, "--output", tmp_path / "out", "--set", "num_workers=0", "--set", "cache_rate=0.0"]
+    settings = ["num_workers=0", "cache_rate=0.0"]
+    command += ["--datalist", datalist, "--output", tmp_path / "out", *(w for s in settings for w in ("--set", s))]
     assert main([*map(str, command)]) == 0
     found = json.loads((tmp_path / "out" / "report.json").read_text())["scores"]
     assert found.keys() == record["scores"].keys()

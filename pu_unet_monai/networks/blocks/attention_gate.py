@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn as nn
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_norm_layer
+
+from pu_unet_monai.networks.blocks.group_norm import get_norm_layer
 
 __all__ = ["AttentionGate"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn as nn
 from monai.networks.layers.factories import Conv
-from monai.networks.layers.utils import get_act_layer, get_norm_layer
+from monai.networks.layers.utils import get_act_layer
 from torch.utils.checkpoint import checkpoint
 
+from pu_unet_monai.networks.blocks.group_norm import get_norm_layer
 from pu_unet_monai.networks.blocks.product_unit import ProductUnit
 
 __all__ = ["ResidualBlock"]

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn as nn
 from monai.networks.layers.factories import Conv, Pool
-from monai.networks.layers.utils import get_act_layer, get_norm_layer
+from monai.networks.layers.utils import get_act_layer
 from torch.utils.checkpoint import checkpoint
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks.blocks import ResidualBlock
+from pu_unet_monai.networks.blocks.group_norm import get_norm_layer
 from pu_unet_monai.networks.blocks.network_input import check_input, crop_to, pad_to_multiple
 from pu_unet_monai.networks.blocks.network_options import check_network_options
 

@@ -9,11 +9,12 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.blocks.transformerblock import TransformerBlock
 from monai.networks.layers.factories import Conv, Pool
-from monai.networks.layers.utils import get_act_layer, get_norm_layer
+from monai.networks.layers.utils import get_act_layer
 from monai.networks.nets.resnet import ResNetBottleneck
 from monai.utils import ensure_tuple_rep
 
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.networks.blocks.group_norm import get_norm_layer
 from pu_unet_monai.networks.blocks.network_input import check_input, crop_to, pad_to_multiple
 from pu_unet_monai.networks.blocks.network_options import check_network_options
 
