@@ -126,13 +126,14 @@ def _unpack(packed: Path, folder: Path) -> Path:
 def _run_until(command: Sequence[str], deadline: float) -> int:
     """Run a command, interrupt it at the deadline, and return its exit code."""
     with subprocess.Popen(command) as process:
-        try:
-            return process.wait(timeout=max(deadline - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            print("the time is over", flush=True)
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            return INTERRUPTED
+        while process.poll() is None:
+            if time.monotonic() > deadline:
+                print("the time is over", flush=True)
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                return INTERRUPTED
+            time.sleep(0.2)
+        return process.returncode
 
 
 def _describe(folder: Path, output: Path) -> dict[str, Any]:

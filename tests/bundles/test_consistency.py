@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import json
 
 import pytest
 
-from tests.bundles.conftest import BUNDLES, PU_BUNDLES
+from tests.bundles.conftest import BUNDLES, PU_BUNDLES, default
 
 TOP_KEYS = {"image_size", "max_epochs"}
 """What sibling bundles may set differently, besides names and metrics."""
@@ -29,13 +28,6 @@ SHARED_OF_NETWORK = {
 
 def read(repository, bundle: str, name: str) -> dict:
     return json.loads((repository / "bundles" / bundle / "configs" / name).read_text())
-
-
-def default(value: object) -> object:
-    """Return what a key of inference.json is where the weights say nothing of it."""
-    if not str(value).startswith("$trained_with("):
-        return value
-    return ast.literal_eval(str(value).split(", ", 2)[2].removesuffix(")"))
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from pu_unet_monai.runtime.weights import load_weights
 from tests.bundles.conftest import REPOSITORY
 
 BUNDLE = REPOSITORY / "bundles" / "pu_unet_kvasir"
-SETTINGS = ("image_size=32", "channels=[8,8,16]", "batch_size=8", "num_workers=0", "max_epochs=2")
+SETTINGS = ("image_size=32", "channels=[8,8,16]", "batch_size=8", "num_workers=0", "max_epochs=20", "val_interval=5")
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +34,23 @@ def run(packed: Path, output: Path, *more: str) -> int:
     return train_gpu.main([*map(str, arguments), *settings, *more])
 
 
-def test_out_of_time_then_continued(packed, tmp_path):
-    assert run(packed, tmp_path, "--minutes", "0.25") == INTERRUPTED
-    report = json.loads((tmp_path / "train_gpu.json").read_text())
-    assert not any(cell["done"] for cell in report["cells"])
-    assert run(packed, tmp_path) == 0
+def test_out_of_time_then_continued(packed, tmp_path, monkeypatch):
+    epochs = tmp_path / "compare" / "placement=none" / "seed_0" / "epochs.csv"
+    real = time.monotonic
+    monkeypatch.setattr(train_gpu.time, "monotonic", lambda: real() + 3600 * epochs.is_file())
+    assert run(packed, tmp_path) == INTERRUPTED
     report = json.loads((tmp_path / "train_gpu.json").read_text())
     (cell,) = report["cells"]
-    assert (cell["variant"], cell["seed"], cell["epochs"], cell["done"]) == ("placement=none", 0, 2, True)
+    assert not cell["done"]
+    assert 1 <= cell["epochs"] < 20
+    trained = epochs.read_text()
+
+    monkeypatch.undo()
+    assert run(packed, tmp_path) == 0
+    assert epochs.read_text().startswith(trained.rsplit("\n", 2)[0])
+    report = json.loads((tmp_path / "train_gpu.json").read_text())
+    (cell,) = report["cells"]
+    assert (cell["variant"], cell["seed"], cell["epochs"], cell["done"]) == ("placement=none", 0, 20, True)
     assert 0 <= cell["scores"]["dice"]["mean"] <= 1
     path = train_gpu.join_pieces(tmp_path / cell["pieces"])
     half = torch.load(path, weights_only=True)
