@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the datasets")
     parser.add_argument("--output", type=Path, required=True, help="folder for datalists and comparisons")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="beyond the protocol, for a trial"
@@ -57,7 +58,7 @@ def compare(name: str, args: argparse.Namespace) -> int:
         "--dataset-dir": args.data / dataset.folder,
         "--datalist": datalist,
         "--output": args.output / name,
-        "--vary": f"network={','.join(VARIANTS)}",
+        "--vary": f"network={','.join(args.variants)}",
         "--seeds": ",".join(map(str, args.seeds)),
     }
     command = ["compare", *(str(part) for option in options.items() for part in option)]
