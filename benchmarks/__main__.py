@@ -68,6 +68,7 @@ STEPS = [
     Step("loading", "loading", heads=1, labels=False),
     Step("volume_pipeline", "volume_pipeline", heads=2),
     Step("volume_pipeline_avx2", "volume_pipeline", ["--rounds", "1"], WITHOUT_AVX512, heads=1),
+    Step("group_norm", "group_norm"),
     Step("networks", "networks"),
     Step("scaling", "scaling"),
     *[Step("nnunet", "nnunet", heads=1)] * bool(importlib.util.find_spec("nnunetv2")),

@@ -63,6 +63,12 @@ def test_worse_is_called_worse(results):
     assert "which alone gave -0.100): worse." in page.page(results)
 
 
+def test_seeds_that_disagree_are_named(results):
+    rows = scores(BASELINE, 0, 0.5) + scores(PU, 0, 0.4) + scores(BASELINE, 1, 0.5) + scores(PU, 1, 0.8)
+    write_csv(results / "kvasir" / "scores.csv", rows)
+    assert "alone gave -0.100, +0.300): better on average, but not under every seed." in page.page(results)
+
+
 def test_published_numbers_stand_beside(results):
     lines = page.page(results).splitlines()
     row = next(line for line in lines if line.startswith("| Kvasir-SEG | PU-UNet |"))
