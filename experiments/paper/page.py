@@ -151,7 +151,8 @@ def _answer(found: Mapping[str, Found]) -> str:
         lines.append(
             f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains.values()):+.3f} "
             f"(95 % interval {low:+.3f} to {high:+.3f}, {_p(p_value)}; {len(gains)} images, {len(seeds)} seeds, which "
-            f"alone gave {', '.join(f'{gain:+.3f}' for gain in each)}): {_verdict(p_value, each)}. The paper: +{GAINS[name]['dice']}."
+            f"alone gave {', '.join(f'{gain:+.3f}' for gain in each)}): {_verdict(p_value, each)}. "
+            f"The paper: +{GAINS[name]['dice']}."
         )
     lines.append(
         "The interval says how the mean would vary with other images; how it varies with the training, the single "

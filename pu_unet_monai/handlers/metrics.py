@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from monai.handlers import IgniteMetricHandler
+from monai.metrics import CumulativeIterationMetric
 from monai.utils import MetricReduction
 
 from pu_unet_monai import metrics
@@ -41,8 +42,8 @@ class ThresholdedJaccard(IgniteMetricHandler):
         super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
 
 
-class ImageLevelFalsePositiveRate(IgniteMetricHandler):
-    """Ignite handler of :class:`pu_unet_monai.metrics.ImageLevelFalsePositiveRate`.
+class _ReducedMetric(IgniteMetricHandler):
+    """Ignite handler of a metric whose only option is its reduction.
 
     Args:
         reduction: see the metric. Defaults to ``"mean"``.
@@ -50,24 +51,7 @@ class ImageLevelFalsePositiveRate(IgniteMetricHandler):
         save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
     """
 
-    def __init__(
-        self,
-        reduction: MetricReduction | str = MetricReduction.MEAN,
-        output_transform: Callable = lambda x: x,
-        save_details: bool = True,
-    ) -> None:
-        metric = metrics.ImageLevelFalsePositiveRate(reduction)
-        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
-
-
-class HausdorffDistance95(IgniteMetricHandler):
-    """Ignite handler of :class:`pu_unet_monai.metrics.HausdorffDistance95`.
-
-    Args:
-        reduction: see the metric. Defaults to ``"mean"``.
-        output_transform: picks ``(y_pred, y)`` from the engine's output, such as ``from_engine(["pred", "label"])``.
-        save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
-    """
+    metric: Callable[[MetricReduction | str], CumulativeIterationMetric]
 
     def __init__(
         self,
@@ -75,27 +59,26 @@ class HausdorffDistance95(IgniteMetricHandler):
         output_transform: Callable = lambda x: x,
         save_details: bool = True,
     ) -> None:
-        metric = metrics.HausdorffDistance95(reduction)
+        metric = type(self).metric(reduction)
         super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
 
 
-class AverageSurfaceDistance(IgniteMetricHandler):
-    """Ignite handler of :class:`pu_unet_monai.metrics.AverageSurfaceDistance`.
+class ImageLevelFalsePositiveRate(_ReducedMetric):
+    """Ignite handler of :class:`pu_unet_monai.metrics.ImageLevelFalsePositiveRate`."""
 
-    Args:
-        reduction: see the metric. Defaults to ``"mean"``.
-        output_transform: picks ``(y_pred, y)`` from the engine's output, such as ``from_engine(["pred", "label"])``.
-        save_details: whether to keep per-image scores in ``engine.state.metric_details``. Defaults to True.
-    """
+    metric = metrics.ImageLevelFalsePositiveRate
 
-    def __init__(
-        self,
-        reduction: MetricReduction | str = MetricReduction.MEAN,
-        output_transform: Callable = lambda x: x,
-        save_details: bool = True,
-    ) -> None:
-        metric = metrics.AverageSurfaceDistance(reduction)
-        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
+
+class HausdorffDistance95(_ReducedMetric):
+    """Ignite handler of :class:`pu_unet_monai.metrics.HausdorffDistance95`."""
+
+    metric = metrics.HausdorffDistance95
+
+
+class AverageSurfaceDistance(_ReducedMetric):
+    """Ignite handler of :class:`pu_unet_monai.metrics.AverageSurfaceDistance`."""
+
+    metric = metrics.AverageSurfaceDistance
 
 
 class RegionConfusion(IgniteMetricHandler):
