@@ -26,9 +26,15 @@ from pu_unet_monai.files import make_folder
 from pu_unet_monai.losses import BCEFocalTverskyLoss
 from pu_unet_monai.networks.blocks.group_norm import GroupNorm
 from pu_unet_monai.networks.nets import PUUNet
+from pu_unet_monai.runtime.channels_last import lay_channels_last
 from pu_unet_monai.runtime.machine import machine
 
-_CASES = ((16, 8, (128, 128)), (32, 8, (128, 128)), (32, 4, (352, 352)), (16, 1, (96, 96, 96)))
+_CASES: Sequence[tuple[int, int, tuple[int, ...]]] = (
+    (16, 8, (128, 128)),
+    (32, 8, (128, 128)),
+    (32, 4, (352, 352)),
+    (16, 1, (96, 96, 96)),
+)
 """Base width, images in a batch, and size of an image."""
 _THEIRS, _OURS = "PyTorch's GroupNorm", "ours"
 
@@ -55,8 +61,8 @@ def measure(width: int, batch: int, size: Sequence[int], rounds: int) -> dict[st
     """Measure both on one kind of batch."""
     torch.manual_seed(0)
     channels = 4 if len(size) == 3 else 3
-    layout = torch.channels_last_3d if len(size) == 3 else torch.channels_last
-    network = PUUNet(len(size), channels, channels=[width * 2**level for level in range(5)]).to(memory_format=layout)
+    network = PUUNet(len(size), channels, channels=[width * 2**level for level in range(5)])
+    lay_channels_last(network)
     sides = {_THEIRS: with_pytorchs_norm(network), _OURS: network}
     image, target = torch.rand(batch, channels, *size), (torch.rand(batch, 1, *size) > 0.5).float()
     times = alternate_here({name: functools.partial(step, side, image, target) for name, side in sides.items()}, rounds)
@@ -83,8 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder of group_norm.json and .md")
     args = parser.parse_args(argv)
     run_as_predict()
-    cases = [(8, 1, (32, 32))] if args.quick else _CASES
-    results = {"machine": machine(), "rounds": args.rounds, "cases": [measure(*case, args.rounds) for case in cases]}
+    cases = [(8, 1, (32, 32))] if args.quick else [*_CASES]
+    results = {
+        "machine": machine(),
+        "rounds": args.rounds,
+        "cases": [measure(*case, rounds=args.rounds) for case in cases],
+    }
     make_folder(args.output)
     write_results(results, _text(results), args.output / "group_norm")
     print(_text(results))
