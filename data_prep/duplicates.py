@@ -70,11 +70,14 @@ def _group_numbers(images: Sequence[Path], thresholds: Thresholds) -> list[int]:
         details = np.stack(list(pool.map(_detail_spectrum, thumbnails)))
     coarse = _coarse(thumbnails)
     first, second = np.nonzero(np.triu(coarse @ coarse.T >= thresholds.coarse, k=1))
-    found = [np.empty(0, dtype=bool)]
-    for start in tqdm(range(0, len(first), BATCH), desc="comparing", unit="k pairs"):
-        pairs = slice(start, start + BATCH)
-        found.append(_best_correlation(details[first[pairs]], details[second[pairs]]) >= thresholds.fine)
-    same = np.concatenate(found)
+    batches = [slice(start, start + BATCH) for start in range(0, len(first), BATCH)]
+
+    def are_same(pairs: slice) -> NDArray[np.bool_]:
+        return _best_correlation(details[first[pairs]], details[second[pairs]]) >= thresholds.fine
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(tqdm(pool.map(are_same, batches), desc="comparing", unit="k pairs", total=len(batches)))
+    same = np.concatenate([np.empty(0, dtype=bool), *found])
     links = coo_array((np.ones(same.sum()), (first[same], second[same])), shape=(len(images), len(images)))
     return [int(number) for number in connected_components(links, directed=False)[1]]
 
@@ -103,6 +106,7 @@ def _normalised(values: Array) -> Array:
 
 
 def _best_correlation(first: NDArray[np.complex64], second: NDArray[np.complex64]) -> Array:
-    correlation = irfft2(first * second.conj(), s=(SIDE, SIDE), workers=os.cpu_count())
+    # not with `workers`: SciPy's own pool of threads can hang when the process forks later (seen with SciPy 1.17)
+    correlation = irfft2(first * second.conj(), s=(SIDE, SIDE))
     near = np.r_[0 : SHIFT + 1, -SHIFT:0]
     return correlation[:, near][:, :, near].max(axis=(1, 2))

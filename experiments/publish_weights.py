@@ -3,11 +3,13 @@ r"""Put the weights of a training that ``compare`` ran into its bundle, in half 
     python -m pu_unet_monai compare --bundle bundles/pu_unet_kvasir --dataset-dir Kvasir-SEG --datalist kvasir.json \
         --vary placement=low_resolution --seeds 42 --set image_size=128 --set max_epochs=100 \
         --output output/weights/kvasir
-    python -m experiments.publish_weights --cell output/weights/kvasir/placement=low_resolution/seed_42
+    python -m experiments.publish_weights --bundle bundles/pu_unet_kvasir \
+        --cell output/weights/kvasir/placement=low_resolution/seed_42
 
 Written are ``models/model.pt`` and ``models/model.json`` of the bundle, ``docs/weights.json`` (data, split, settings,
-epochs, hardware, scores with intervals, licence), ``docs/scores.csv`` (the score of every image) and, in the metadata,
-the mean scores. The scores are those of the published weights, by ``evaluate``, not of the ones they were rounded from.
+epochs, hardware, scores with intervals, licence), ``docs/scores.csv`` (the score of every image), ``docs/epochs.csv``
+and, in the metadata, the mean scores. The scores are those of the published weights, by ``evaluate``, not of the ones
+they were rounded from.
 """
 
 from __future__ import annotations
@@ -16,20 +18,18 @@ import argparse
 import csv
 import json
 import shutil
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from experiments.cell_pieces import half_precision
 from pu_unet_monai.__main__ import main as run_command
 from pu_unet_monai.errors import UserError, print_error
 from pu_unet_monai.evaluation.scores import read_rows, summarise
 from pu_unet_monai.files import atomic_path, file_sha256, read_json, write_json
-from pu_unet_monai.runtime.machine import machine
 from pu_unet_monai.runtime.trained_with import read_facts, write_facts
-from pu_unet_monai.runtime.weights import read_checkpoint
 
 __all__ = ["main", "publish"]
 
@@ -46,80 +46,103 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--cell", type=Path, required=True, help="folder of a finished training of compare")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle that gets the weights")
+    parser.add_argument("--dataset-dir", type=Path, help="folder of the dataset (default: where the training had it)")
+    parser.add_argument("--datalist", type=Path, help="its datalist (default: the training's)")
     parser.add_argument(
         "--note", default="", help="a sentence for the metadata, such as what is smaller than the paper's"
     )
     args = parser.parse_args(argv)
     try:
-        publish(args.cell, args.note)
+        publish(args)
     except UserError as error:
         print_error(error)
         return 2
     return 0
 
 
-def publish(cell: Path, note: str) -> None:
-    """Publish the weights of a finished training, see above.
+def publish(args: argparse.Namespace) -> None:
+    """Publish the weights of a finished training, see above; the bundle changes when all else is done.
 
     Raises:
-        UserError: if the training is not finished, its weights are too large, or their evaluation fails.
+        UserError: if the training is not finished, its weights are too large or of another network than the bundle's,
+            or their evaluation fails.
     """
-    if not (cell / "done.json").is_file():
-        raise UserError(f"--cell {cell}: holds no finished training of compare (no done.json).")
-    config = read_json(cell / "config.json")
-    bundle = Path(config["bundle_root"])
+    config, facts = _check(args.cell, args.bundle)
+    dataset_dir = args.dataset_dir or Path(config["dataset_dir"])
+    datalist = args.datalist or Path(config["datalist_file"])
+    staging = args.cell / "published"
+    weights = staging / "models" / "model.pt"
+    _write_half(args.cell / "models" / "model.pt", weights, facts)
+    command = ["evaluate", "--bundle", args.bundle, "--dataset-dir", dataset_dir, "--datalist", datalist]
+    command += ["--output", staging, "--set", f"ckpt_dir={weights.parent}", "--set", "num_workers=0"]
+    if run_command([*map(str, command)]):
+        raise UserError(f"{staging}: the evaluation of the published weights failed.")
+    record = _record(args, config, facts, weights, read_json(datalist))
+    metadata = _metadata(args.bundle, record)
+    for name, folder in (("model.pt", "models"), ("model.json", "models"), ("scores.csv", "docs")):
+        source = weights.with_name(name) if folder == "models" else staging / name
+        with atomic_path(args.bundle / folder / name) as path:
+            shutil.copyfile(source, path)
+    with atomic_path(args.bundle / "docs" / "epochs.csv") as path:
+        shutil.copyfile(args.cell / "epochs.csv", path)
+    write_json(args.bundle / "docs" / "weights.json", record)
+    with atomic_path(args.bundle / "configs" / "metadata.json") as path:
+        path.write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
+
+
+def _check(cell: Path, bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of a training and the facts about its weights, if the bundle can have them."""
+    files = ("config.json", "epochs.csv", "scores.csv", "models/model.pt", "models/model.json")
+    if missing := [name for name in ("done.json", *files) if not (cell / name).is_file()]:
+        raise UserError(f"--cell {cell}: no finished training of compare, {', '.join(missing)} missing.")
+    if not (bundle / "configs" / "metadata.json").is_file():
+        raise UserError(f"--bundle {bundle}: not a bundle, there is no configs/metadata.json.")
     facts = read_facts(cell / "models" / "model.pt")
-    weights = _write_half(cell / "models" / "model.pt", bundle / "models" / "model.pt", facts)
-    evaluation = cell / "published"
-    command = ["evaluate", "--bundle", str(bundle), "--dataset-dir", config["dataset_dir"]]
-    command += ["--datalist", config["datalist_file"], "--output", str(evaluation)]
-    if run_command(command):
-        raise UserError(f"{evaluation}: the evaluation of the published weights failed.")
-    with atomic_path(bundle / "docs" / "scores.csv") as path:
-        shutil.copyfile(evaluation / "scores.csv", path)
-    scores = summarise(read_rows(evaluation / "scores.csv"))
-    record = _record(cell, config, facts, weights, scores, note)
-    write_json(bundle / "docs" / "weights.json", record)
-    _tell_metadata(bundle / "configs" / "metadata.json", record)
+    if "network" in facts or "channels" not in facts:
+        raise UserError(
+            f"{cell / 'models' / 'model.json'}: not of the bundle's own network, but "
+            f"{facts.get('network', 'unknown')}; vary keys of the bundle, such as placement, instead of network."
+        )
+    return read_json(cell / "config.json"), facts
 
 
-def _write_half(source: Path, target: Path, facts: Mapping[str, Any]) -> Path:
-    content = {key: v.half() if v.is_floating_point() else v for key, v in read_checkpoint(source).items()}
+def _write_half(source: Path, target: Path, facts: Mapping[str, Any]) -> None:
+    content = half_precision(source)
+    if len(content) > _LARGEST:
+        raise UserError(f"{source}: {len(content) / 1e6:.1f} MB in half precision, at most 30 MB are published.")
     with atomic_path(target) as path:
-        torch.save(content, path)
-        if path.stat().st_size > _LARGEST:
-            raise UserError(
-                f"{source}: {path.stat().st_size / 1e6:.1f} MB in half precision, at most 30 MB are published."
-            )
+        path.write_bytes(content)
     write_facts(target, facts)
-    return target
+
+
+def _machine(cell: Path) -> dict[str, Any]:
+    """Return the machine that trained: of pieces that were joined, or of the comparison."""
+    own, comparison = cell / "machine.json", cell.parents[1] / "compare.json"
+    return dict(read_json(own) if own.is_file() else read_json(comparison)["machine"])
 
 
 def _record(
-    cell: Path,
+    args: argparse.Namespace,
     config: Mapping[str, Any],
     facts: Mapping[str, Any],
     weights: Path,
-    scores: Mapping[str, Any],
-    note: str,
+    datalist: Mapping[str, Any],
 ) -> dict[str, Any]:
-    datalist = read_json(Path(config["datalist_file"]))
-    with (cell / "epochs.csv").open(newline="", encoding="utf-8") as file:
+    with (args.cell / "epochs.csv").open(newline="", encoding="utf-8") as file:
         epochs = list(csv.DictReader(file))
     best = max((row for row in epochs if row.get("dice")), key=lambda row: float(row["dice"]))
-    hours = sum(float(row["seconds"]) for row in epochs) / 3600
-    where = machine()
+    hours = statistics.median(float(row["seconds"]) for row in epochs) * len(epochs) / 3600
     size = facts.get("image_size") or facts.get("roi_size")
     what = (
         f"input {size}, widths {facts['channels'][0]} to {facts['channels'][-1]}, {len(epochs)} epochs, {hours:.1f} h"
     )
     return {
         "weights_sha256": file_sha256(weights),
-        "note": note,
+        "note": args.note,
         "data": datalist["name"],
         "licence": datalist["licence"],
         "datalist": {
-            "sha256": file_sha256(Path(config["datalist_file"])),
             "provenance": datalist["provenance"],
             "images": {name: len(datalist[name]) for name in ("training", "validation", "test")},
         },
@@ -131,24 +154,23 @@ def _record(
             "best_epoch": int(best["epoch"]),
             "best_validation_dice": round(float(best["dice"]), 4),
             "hours": round(hours, 2),
-            "machine": where,
+            "machine": _machine(args.cell),
         },
         "split": "test",
-        "scores": scores,
-        "command": f"python -m pu_unet_monai evaluate --bundle bundles/{weights.parents[1].name} --dataset-dir DIR "
-        "--datalist FILE --output output/evaluation",
+        "scores": summarise(read_rows(weights.parents[1] / "scores.csv")),
+        "command": f"python -m pu_unet_monai evaluate --bundle bundles/{args.bundle.resolve().name} "
+        "--dataset-dir DIR --datalist FILE --output output/evaluation",
     }
 
 
-def _tell_metadata(path: Path, record: Mapping[str, Any]) -> None:
-    """Write the mean scores, and what these weights are, into the metadata."""
-    metadata = json.loads(path.read_text(encoding="utf-8"))
+def _metadata(bundle: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the bundle's metadata with the mean scores, and what these weights are."""
+    metadata: dict[str, Any] = read_json(bundle / "configs" / "metadata.json")
     means = {f"test_{name}": round(score["mean"], 4) for name, score in record["scores"].items()}
     metadata["eval_metrics"] = {"test_cases": record["datalist"]["images"]["test"], **means}
     told = f"{record['data']}; {record['training']['what']}"
     metadata["weights_notes"] = {record["weights_sha256"]: f"{told}; {record['note']}" if record["note"] else told}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
+    return metadata
 
 
 if __name__ == "__main__":

@@ -3,19 +3,19 @@ r"""Train one or several cells of a comparison on a GPU that is at hand for minu
     python -m data_prep.pack --dataset-dir Kvasir-SEG --datalist kvasir.json --size 352 --output kvasir.zip
     python -m experiments.train_gpu --packed kvasir.zip --bundle bundles/pu_unet_kvasir --output output/gpu \
         --minutes 9 --vary placement=none,low_resolution --seeds 0 --set image_size=352
-    python -m experiments.train_gpu --join output/gpu/placement_none_seed_0                    # gives model.pt
+    python -m experiments.train_gpu --join output/gpu/placement_none_seed_0        # gives cell/, with models/model.pt
 
 It runs ``compare``, and stops it when the time is over; the same command goes on from the last whole epoch, as long as
 ``output`` is there. Of each finished training it leaves the weights in half precision, in pieces of under 15 MB that
-any channel carries, and ``train_gpu.json``: what was trained, how far, how long, on what, and the scores.
+any channel carries, with the score of every image and all that ``experiments.publish_weights`` wants; and
+``train_gpu.json``: what was trained, how far, how long, on what, and the scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
-import io
+import math
 import re
 import shutil
 import signal
@@ -27,19 +27,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from experiments.cell_pieces import join_pieces, write_pieces
 from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
 from pu_unet_monai.evaluation.scores import read_rows, summarise
-from pu_unet_monai.files import atomic_path, file_sha256, read_json, write_json
+from pu_unet_monai.files import file_sha256, make_folder, read_json, write_json
 from pu_unet_monai.runtime.machine import machine
-from pu_unet_monai.runtime.weights import read_checkpoint
 
-__all__ = ["join_pieces", "main", "write_pieces"]
+__all__ = ["main"]
 
-PIECE = 14_000_000
-"""Bytes of a piece."""
-_SECONDS_TO_STOP = 15.0
+_SECONDS_TO_END = 10.0
+"""How long compare has to end after an interrupt."""
+_SECONDS_TO_STOP = 20.0
 """What is left of the time for the end: interrupting, half precision, the report."""
 
 
@@ -59,9 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--vary", metavar="KEY=a,b", action="append", default=[], help="as compare's")
     parser.add_argument("--seeds", default="0", help="as compare's (default 0)")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="as compare's")
-    parser.add_argument(
-        "--join", type=Path, metavar="FOLDER", help="write model.pt from the pieces in a folder, no more"
-    )
+    parser.add_argument("--join", type=Path, metavar="FOLDER", help="make a training again from its pieces, no more")
     args = parser.parse_args(argv)
     try:
         if args.join:
@@ -69,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if missing := [f"--{name}" for name in ("packed", "bundle", "vary") if not getattr(args, name)]:
             parser.error(f"{', '.join(missing)}: needed to train")
+        if not (math.isfinite(args.minutes) and args.minutes > 0):
+            parser.error(f"--minutes {args.minutes}: expected a number above 0")
         return _train(args, started)
     except UserError as error:
         print_error(error)
@@ -112,14 +110,20 @@ def _unpack(packed: Path, folder: Path) -> Path:
         raise UserError(f"--packed {packed}: no such file; write it with python -m data_prep.pack.")
     marker = folder / "packed.json"
     packed_as = {"sha256": file_sha256(packed)}
-    if not marker.is_file() or read_json(marker) != packed_as:
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            with zipfile.ZipFile(packed) as archive:
-                archive.extractall(folder)
-        except zipfile.BadZipFile as error:
-            raise UserError(f"--packed {packed}: no zip ({error}); write it with python -m data_prep.pack.") from error
-        write_json(marker, packed_as)
+    if marker.is_file() and read_json(marker) == packed_as:
+        return folder
+    if folder.exists():
+        raise UserError(f"{folder}: holds something else than {packed.name}; choose another --output, or remove it.")
+    make_folder(folder.parent)
+    temporary = folder.with_name(f".{folder.name}-unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(packed) as archive:
+            archive.extractall(temporary)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"--packed {packed}: no zip ({error}); write it with python -m data_prep.pack.") from error
+    write_json(temporary / marker.name, packed_as)
+    temporary.rename(folder)
     return folder
 
 
@@ -130,7 +134,10 @@ def _run_until(command: Sequence[str], deadline: float) -> int:
             if time.monotonic() > deadline:
                 print("the time is over", flush=True)
                 process.send_signal(signal.SIGINT)
-                process.wait()
+                try:
+                    process.wait(_SECONDS_TO_END)
+                except subprocess.TimeoutExpired:  # the last whole epoch is on disk
+                    process.kill()
                 return INTERRUPTED
             time.sleep(0.2)
         return process.returncode
@@ -149,47 +156,9 @@ def _describe(folder: Path, output: Path) -> dict[str, Any]:
     }
     if cell["done"]:
         pieces = output / re.sub(r"[^\w.-]+", "_", f"{cell['variant']}_{folder.name}")
-        cell |= {"weights": write_pieces(folder / "models" / "model.pt", pieces), "pieces": pieces.name}
+        cell |= {"weights": write_pieces(folder, pieces), "pieces": pieces.name}
         cell["scores"] = summarise(read_rows(folder / "scores.csv"))
     return cell
-
-
-def write_pieces(weights: Path, folder: Path) -> str:
-    """Write weights in half precision as ``model.pt.000``, ``model.pt.001`` and so on.
-
-    Args:
-        weights: a state dict.
-        folder: where to.
-
-    Returns:
-        The SHA-256 of the joined file.
-    """
-    half = {
-        key: value.half() if value.is_floating_point() else value for key, value in read_checkpoint(weights).items()
-    }
-    content = io.BytesIO()
-    torch.save(half, content)
-    whole = content.getvalue()
-    shutil.rmtree(folder, ignore_errors=True)
-    for number, start in enumerate(range(0, len(whole), PIECE)):
-        with atomic_path(folder / f"model.pt.{number:03d}") as path:
-            path.write_bytes(whole[start : start + PIECE])
-    return hashlib.sha256(whole).hexdigest()
-
-
-def join_pieces(folder: Path) -> Path:
-    """Join ``model.pt.000`` and those that follow to ``model.pt``, beside them, and check that it can be read.
-
-    Raises:
-        UserError: if there are none, or one is missing or damaged.
-    """
-    pieces = sorted(folder.glob("model.pt.[0-9][0-9][0-9]"))
-    if not pieces or [int(piece.suffix[1:]) for piece in pieces] != list(range(len(pieces))):
-        raise UserError(f"--join {folder}: found {[piece.name for piece in pieces]}, expected model.pt.000 and on.")
-    with atomic_path(folder / "model.pt") as path:
-        path.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
-        read_checkpoint(path)
-    return folder / "model.pt"
 
 
 if __name__ == "__main__":

@@ -2,23 +2,27 @@
 
     python -m experiments.paper.collect --grid output/paper          # writes experiments/paper/results/<dataset>/
 
-``scores.csv`` has a row for every image, variant and seed; ``trainings.csv`` a row for every training: its seconds,
-the epoch of the best weights, the largest gradient norm, how many gradients were not finite, and the share of clipped
-outputs in the last epoch; ``grid.json`` the protocol, the machine, and why trainings failed.
+All finished trainings are kept, whichever call of the grid made them. ``scores.csv`` has a row for every image, variant
+and seed; ``trainings.csv`` a row for every training: its seconds (epochs times their median), the epoch of the best
+weights, the largest gradient norm, how many gradients were not finite, and the share of clipped outputs in the last
+epoch; ``grid.json`` the protocol, the machine, and why trainings failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import shutil
+import math
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.paper.protocol import DATASETS, VARIANTS
+from pu_unet_monai.comparison.variants import Variant
 from pu_unet_monai.errors import UserError, print_error
+from pu_unet_monai.evaluation.scores import read_rows
 from pu_unet_monai.files import atomic_path, read_json, write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,24 +61,29 @@ def collect(comparison: Path, output: Path) -> None:
         output: where to.
     """
     results = read_json(comparison / "compare.json")
-    kept = {key: results[key] for key in _KEPT if key in results}
-    kept["costs"] = {
-        name: {key: variant[key] for key in ("parameters", "macs", "step_seconds", "step_bytes")}
-        for name, variant in results["variants"].items()
-    }
-    write_json(output / "grid.json", kept)
-    with atomic_path(output / "scores.csv") as path:
-        shutil.copyfile(comparison / "scores.csv", path)
-    rows = [_training(folder, name) for name in VARIANTS for folder in _cells(comparison, name)]
-    with atomic_path(output / "trainings.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0] if rows else ["variant"])
-        writer.writeheader()
-        writer.writerows(rows)
+    cells = [(name, folder) for name in VARIANTS for folder in _cells(comparison, name)]
+    scores = [row for name, folder in cells if _is_done(folder) for row in _scores(folder, name)]
+    trainings = [_training(folder, name) for name, folder in cells]
+    write_json(output / "grid.json", {key: results[key] for key in _KEPT if key in results})
+    _write_csv(output / "scores.csv", scores)
+    _write_csv(output / "trainings.csv", trainings)
 
 
 def _cells(comparison: Path, variant: str) -> list[Path]:
-    folder = comparison / variant.replace(":", ",")
+    folder = comparison / Variant(variant, {}).folder
     return sorted(path.parent for path in folder.glob("seed_*/epochs.csv"))
+
+
+def _is_done(folder: Path) -> bool:
+    return (folder / "done.json").is_file()
+
+
+def _scores(folder: Path, variant: str) -> list[dict[str, Any]]:
+    return [{"variant": variant, "seed": _seed(folder), **row} for row in read_rows(folder / "scores.csv")]
+
+
+def _seed(folder: Path) -> str:
+    return folder.name.removeprefix("seed_")
 
 
 def _training(folder: Path, variant: str) -> dict[str, Any]:
@@ -83,11 +92,12 @@ def _training(folder: Path, variant: str) -> dict[str, Any]:
     validated = [row for row in epochs if row.get("dice")]
     return {
         "variant": variant,
-        "seed": folder.name.removeprefix("seed_"),
-        "done": int((folder / "done.json").is_file()),
+        "seed": _seed(folder),
+        "done": int(_is_done(folder)),
         "epochs": len(epochs),
         "best_epoch": max(validated, key=lambda row: float(row["dice"]))["epoch"] if validated else "",
-        "seconds": round(sum(_numbers(epochs, "seconds")), 1),
+        # other programs made single epochs longer
+        "seconds": round(statistics.median(_numbers(epochs, "seconds") or [0]) * len(epochs), 1),
         "gradient_norm_max": max(_numbers(epochs, "gradient_norm_max"), default=""),
         "non_finite_gradients": int(sum(_numbers(epochs, "non_finite_gradients"))),
         "clipped_share": epochs[-1].get("clipped_share", "") if epochs else "",
@@ -95,7 +105,16 @@ def _training(folder: Path, variant: str) -> dict[str, Any]:
 
 
 def _numbers(rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
-    return [float(row[column]) for row in rows if row.get(column)]
+    """Return the finite numbers of a column."""
+    numbers = [float(row[column]) for row in rows if row.get(column)]
+    return [number for number in numbers if math.isfinite(number)]
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, dict.fromkeys(column for row in rows for column in row) or ["variant"])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":

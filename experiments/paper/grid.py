@@ -18,7 +18,7 @@ from pathlib import Path
 
 from experiments.paper.protocol import DATASETS, SEEDS, SETTINGS, VARIANTS, Dataset
 from pu_unet_monai.__main__ import main as run_command
-from pu_unet_monai.errors import UserError, print_error
+from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
 from pu_unet_monai.files import make_folder, read_json, write_json
 
 REPOSITORY = Path(__file__).parents[2]
@@ -42,7 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        return max(compare(name, args) for name in args.datasets)
+        worst = 0
+        for name in args.datasets:
+            code = compare(name, args)
+            if code == INTERRUPTED:
+                return code
+            worst = max(worst, code)
+        return worst
     except UserError as error:
         print_error(error)
         return 2

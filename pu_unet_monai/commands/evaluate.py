@@ -17,9 +17,10 @@ from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation.pictures import read_examples
 from pu_unet_monai.evaluation.report import Evaluation, write_report
 from pu_unet_monai.evaluation.scores import read_rows
-from pu_unet_monai.files import file_sha256, make_folder, write_json
+from pu_unet_monai.files import file_sha256, make_folder, read_json, write_json
 from pu_unet_monai.runtime.bundle_run import run_bundle
 from pu_unet_monai.runtime.machine import machine
+from pu_unet_monai.runtime.network_overrides import network_overrides
 from pu_unet_monai.runtime.trained_with import read_facts
 
 __all__ = ["add_arguments", "run"]
@@ -59,8 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """
     protocol = Protocol(args.bundle, args.dataset_dir, args.datalist, args.split, parse_settings(args.set), args.output)
     weights = _check(protocol)
-    facts = {key: value for key, value in read_facts(weights).items() if key in protocol.training_config}
-    protocol = replace(protocol, settings={**facts, **protocol.settings})
+    protocol = replace(protocol, settings={**_facts(weights, protocol.training_config), **protocol.settings})
     make_folder(args.output)
     examples = args.output / "examples.npz"
     _evaluate(protocol, examples)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         title=f"{args.bundle.resolve().name}, {args.split} split of {args.datalist.name}",
         rows=rows,
         examples=read_examples(examples),
-        epochs=_epochs(weights.parent),
+        epochs=_epochs(weights, args.bundle),
         made_with=_made_with(protocol, weights),
     )
     write_report(evaluation, args.output)
@@ -95,6 +95,14 @@ def _check(protocol: Protocol) -> Path:
     return weights
 
 
+def _facts(weights: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of ``train.json`` as the training had them, as far as the weights say."""
+    facts = read_facts(weights)
+    if "network" in facts:
+        facts["network_def"] = network_overrides(facts.pop("network"), config)["network_def"]
+    return {key: value for key, value in facts.items() if key in config}
+
+
 def _evaluate(protocol: Protocol, examples: Path) -> None:
     """Run the bundle's ``evaluating`` with small copies of all cases kept."""
     overlay = protocol.output / "examples.json"
@@ -113,10 +121,13 @@ def _evaluate(protocol: Protocol, examples: Path) -> None:
     run_bundle("evaluating", protocol.bundle, files, options, log, "evaluating", progress=True)
 
 
-def _epochs(ckpt_dir: Path) -> list[dict[str, str]]:
-    """Return the epochs of the training, where its log lies beside the folder of its weights."""
-    path = ckpt_dir.parent / "epochs.csv"
-    if not path.is_file():
+def _epochs(weights: Path, bundle: Path) -> list[dict[str, str]]:
+    """Return the epochs of the training: from beside its folder of weights, or, of published weights, their record."""
+    record = bundle / "docs" / "weights.json"
+    published = record.is_file() and read_json(record).get("weights_sha256") == file_sha256(weights)
+    folders = [bundle / "docs"] if published else [weights.parents[1], weights.parents[1] / "output"]
+    path = next((folder / "epochs.csv" for folder in folders if (folder / "epochs.csv").is_file()), None)
+    if path is None:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

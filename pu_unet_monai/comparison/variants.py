@@ -12,7 +12,7 @@ from typing import Any
 
 from pu_unet_monai.config_keys import parse_value
 from pu_unet_monai.errors import UserError, join_some
-from pu_unet_monai.networks.registry import network_options
+from pu_unet_monai.runtime.network_overrides import network_overrides, split_outside_brackets
 
 __all__ = ["Variant", "make_variants"]
 
@@ -21,11 +21,8 @@ NETWORK = "network"
 PRESET = "preset"
 """The key whose values are names of files in the bundle's ``configs/presets``, or ``none``."""
 
-_SIZES = ("image_size", "img_size")
-"""Options of networks that have to know the size of their input."""
 _LONGEST = 100
 """Characters of a folder's name, of which systems take 255 and whole paths on some no more than 260."""
-_BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Varian
     axes: list[list[Variant]] = []
     for text in vary:
         key, _, listed = text.partition("=")
-        values = _split(listed, ",")
+        values = split_outside_brackets(listed, ",")
         if not key or not all(values):
             problems.append(f"--vary {text}: expected KEY=a,b,c, such as placement=none,low_resolution")
             continue
@@ -98,7 +95,7 @@ def make_variants(vary: Sequence[str], config: Mapping[str, Any]) -> list[Varian
 
 def _variant(key: str, value: str, config: Mapping[str, Any]) -> Variant:
     if key == NETWORK:
-        return Variant(value, _network(value, config))
+        return Variant(value, network_overrides(value, config))
     if key == PRESET:
         return Variant(f"{key}={value}", {}, preset=None if value == "none" else value)
     return Variant(f"{key}={value}", {key: parse_value(value)})
@@ -108,47 +105,3 @@ def _join(combination: Sequence[Variant]) -> Variant:
     overrides = {key: value for variant in combination for key, value in variant.overrides.items()}
     presets = [variant.preset for variant in combination if variant.preset]
     return Variant(", ".join(variant.name for variant in combination), overrides, next(iter(presets), None))
-
-
-def _network(text: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the override that makes the bundle train another network, with those of its options that it takes."""
-    name, *settings = _split(text, ":")
-    options = {}
-    for setting in settings:
-        option, equals, value = setting.partition("=")
-        if not equals:
-            raise UserError(f"{text}: expected name:option=value, such as r2_unet:attention=true.")
-        if option in options:
-            raise UserError(f"{text}: {option} is given twice; leave one out.")
-        options[option] = parse_value(value)
-    known = network_options(name)
-    if unknown := [option for option in options if option not in known]:
-        raise UserError(
-            f"{text}: network {name} has no option {', '.join(unknown)}; its options are {', '.join(known)}."
-        )
-    shared = {key: value for key, value in config["network_def"].items() if key in known}
-    shared |= {key: _size(config) for key in _SIZES if key in known}
-    definition = {"_target_": "pu_unet_monai.networks.create_network", "name": name, "pad_to_multiple": True}
-    sizes = {key: config["network_def"][key] for key in ("spatial_dims", "in_channels", "out_channels")}
-    return {"network_def": definition | sizes | shared | options}
-
-
-def _size(config: Mapping[str, Any]) -> str:
-    """Return a reference to the bundle's key for the size of the network's input."""
-    return "@image_size" if "image_size" in config else "@roi_size"
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split at separators outside of brackets and quotes."""
-    parts, depth, quote = [""], 0, ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "\"'":
-            quote = character
-        depth += 0 if quote else _BRACKETS.get(character, 0)
-        if character == separator and not quote and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts]

@@ -29,7 +29,7 @@ from pu_unet_monai.networks.monai_networks import (
 )
 from pu_unet_monai.networks.nets import OriginalUNet, PaddedUNet, PUUNet, R2UNet, SegNet, TransUNet, UNet3D
 
-__all__ = ["create_network", "list_networks", "network_options"]
+__all__ = ["create_network", "find_network", "list_networks", "network_options"]
 
 CHANNELS = (32, 64, 128, 256, 512)
 INSTANCE = ("INSTANCE", {"affine": True})
@@ -68,7 +68,7 @@ def create_network(
         >>> network(torch.rand(1, 3, 32, 48)).shape
         torch.Size([1, 1, 32, 48])
     """
-    builder = _find(name)
+    builder = find_network(name)
     _check_names(name, options)
     if spatial_dims not in (2, 3):
         raise UserError(f"network {name}: spatial_dims must be 2 or 3, got {spatial_dims}.")
@@ -94,10 +94,15 @@ def network_options(name: str) -> tuple[str, ...]:
     Raises:
         UserError: if there is no such network.
     """
-    return tuple(key for key in inspect.signature(_find(name)).parameters if key not in _COMMON)
+    return tuple(key for key in inspect.signature(find_network(name)).parameters if key not in _COMMON)
 
 
-def _find(name: str) -> Callable[..., nn.Module]:
+def find_network(name: str) -> Callable[..., nn.Module]:
+    """Return the class or function that makes a network of that name.
+
+    Raises:
+        UserError: if there is no such network.
+    """
     if name not in _BUILDERS:
         nearest = difflib.get_close_matches(name.lower().replace("-", "_"), _BUILDERS, n=3)
         hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""

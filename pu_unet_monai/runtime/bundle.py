@@ -17,6 +17,7 @@ from monai.utils import CommonKeys
 from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.files import file_sha256
+from pu_unet_monai.runtime.network_overrides import network_overrides
 from pu_unet_monai.runtime.trained_with import read_facts
 from pu_unet_monai.runtime.weights import load_weights
 
@@ -112,8 +113,10 @@ def _read_config(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
     check_keys(overrides, parser.get(), str(config_file))
     parser.update({"bundle_root": str(folder), **overrides})
     metadata = parser["_meta_"]
+    facts = read_facts(Path(parser.get_parsed_content("ckpt_dir")) / "model.pt")
+    if "network" in facts and "network_def" not in overrides:
+        parser.update(network_overrides(facts["network"], parser.get()))
     if "window" in metadata:  # the geometry that the weights were trained for is a fact about them
-        weights = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
-        metadata["window"] = read_facts(weights).get("window", metadata["window"])
+        metadata["window"] = facts.get("window", metadata["window"])
         parser.update({"window": overrides.get("window", metadata["window"])})
     return parser

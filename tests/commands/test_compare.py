@@ -144,11 +144,23 @@ def test_other_settings_do_not_mix(finished, dataset, capsys):
 
 def test_weights_predict_with_the_network_of_the_cell(finished, dataset, tmp_path):
     folder = finished / DEEP.replace(":", ",") / "seed_0"
-    definition = json.loads((folder / "config.json").read_text())["network_def"]
-    settings = [f"network_def={json.dumps(definition)}", f"ckpt_dir={folder / 'models'}", *SETTINGS[1:3]]
     options = ["predict", "--bundle", str(BUNDLE), "--input", str(dataset.folder / "images"), "--output", str(tmp_path)]
-    assert main([*options, *(text for setting in settings for text in ("--set", setting))]) == 0
+    assert main([*options, "--set", f"ckpt_dir={folder / 'models'}"]) == 0
     assert len(list(tmp_path.glob("*_overlay.png"))) == 40
+
+
+def test_weights_are_evaluated_with_the_network_of_the_cell(finished, dataset, tmp_path):
+    """Also where its weights would fit the bundle's own, as those of another positivity map do."""
+    lower_bound = "pu_unet:positivity=lower_bound"
+    assert main(arguments(dataset, tmp_path, f"network={lower_bound}")) == 0
+    folders = (finished / DEEP.replace(":", ","), tmp_path / lower_bound.replace(":", ","))
+    for number, folder in enumerate(path / "seed_0" for path in folders):
+        places = ["--bundle", BUNDLE, "--dataset-dir", dataset.folder, "--datalist", dataset.datalist]
+        settings = ["--set", f"ckpt_dir={folder / 'models'}", "--set", "num_workers=0"]
+        output = tmp_path / f"report_{number}"
+        assert main(["evaluate", *map(str, places), "--output", str(output), *settings]) == 0
+        found, expected = (read(path / "scores.csv") for path in (output, folder))
+        assert found == [row | {"seed": "42"} for row in expected]
 
 
 def test_original_network_by_the_original_recipe(dataset, tmp_path):

@@ -64,6 +64,20 @@ def test_networks_take_the_options_that_the_bundle_gives_and_that_they_have():
     assert r2_unet.folder == "r2_unet,attention=true,t=3"
 
 
+def test_weights_are_told_what_network_they_are_of():
+    config = CONFIG | {
+        "trained_with": {"channels": "@channels", "placement": "@placement", "image_size": "@image_size"}
+    }
+    own, all_stages, other_act, other = make_variants(
+        ["network=pu_unet,pu_unet:placement=all,pu_unet:act=relu,unet:channels=[8,16]"], config
+    )
+    facts = config["trained_with"]
+    assert own.overrides["trained_with"] == facts
+    assert all_stages.overrides["trained_with"] == facts | {"placement": "all"}
+    assert other_act.overrides["trained_with"] == facts | {"network": "pu_unet:act=relu"}
+    assert other.overrides["trained_with"] == facts | {"channels": [8, 16], "network": "unet:channels=[8,16]"}
+
+
 def test_presets_are_laid_below_the_other_options():
     plain, original = make_variants(["preset=none,original_recipe", "placement=none"], CONFIG)
     assert (plain.preset, original.preset) == (None, "original_recipe")

@@ -106,9 +106,15 @@ def test_collect(tmp_path):
     costs = {"parameters": 1, "macs": 2, "step_seconds": 0.1, "step_bytes": 3, "scores": {}}
     compare = {"machine": MACHINE, "failed": {}, "image_size": 128, "variants": {PU: costs}}
     (tmp_path / "grid" / "busi" / "compare.json").write_text(json.dumps(compare))
-    write_csv(tmp_path / "grid" / "busi" / "scores.csv", scores(PU, 2, 0.5))
+    own = [{key: row[key] for key in ("case", "dice")} for row in scores(PU, 2, 0.5)]
+    write_csv(cell / "scores.csv", own)
+    unfinished = cell.parent / "seed_3"
+    write_csv(unfinished / "epochs.csv", epochs[:1])
     assert collect.main(["--grid", str(tmp_path / "grid"), "--output", str(tmp_path / "out")]) == 0
-    (row,) = csv.DictReader((tmp_path / "out" / "busi" / "trainings.csv").open())
+    kept = list(csv.DictReader((tmp_path / "out" / "busi" / "scores.csv").open()))
+    assert kept == [{"variant": PU, "seed": "2", **{k: str(v) for k, v in row.items()}} for row in own]
+    row, other = csv.DictReader((tmp_path / "out" / "busi" / "trainings.csv").open())
+    assert (other["seed"], other["done"], other["epochs"]) == ("3", "0", "1")
     assert (row["variant"], row["seed"], row["done"], row["best_epoch"]) == (PU, "2", "1", "2")
     assert (float(row["seconds"]), float(row["gradient_norm_max"]), row["non_finite_gradients"]) == (31.5, 9.0, "3")
     assert float(row["clipped_share"]) == pytest.approx(0.3)

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from data_prep import kvasir, pack, phantom
-from experiments import train_gpu
+from experiments import cell_pieces, train_gpu
+from experiments.cell_pieces import join_pieces
 from pu_unet_monai.errors import INTERRUPTED
+from pu_unet_monai.runtime.trained_with import read_facts
 from pu_unet_monai.runtime.weights import load_weights
 from tests.bundles.conftest import REPOSITORY
 
@@ -52,46 +54,76 @@ def test_out_of_time_then_continued(packed, tmp_path, monkeypatch):
     (cell,) = report["cells"]
     assert (cell["variant"], cell["seed"], cell["epochs"], cell["done"]) == ("placement=none", 0, 20, True)
     assert 0 <= cell["scores"]["dice"]["mean"] <= 1
-    path = train_gpu.join_pieces(tmp_path / cell["pieces"])
-    half = torch.load(path, weights_only=True)
-    trained = torch.load(tmp_path / "compare" / "placement=none" / "seed_0" / "models" / "model.pt", weights_only=True)
+    cell_folder = join_pieces(tmp_path / cell["pieces"])
+    half = torch.load(cell_folder / "models" / "model.pt", weights_only=True)
+    original = tmp_path / "compare" / "placement=none" / "seed_0"
+    trained = torch.load(original / "models" / "model.pt", weights_only=True)
     assert all(torch.equal(half[key], value.half()) for key, value in trained.items())
+    assert (cell_folder / "scores.csv").read_text() == (original / "scores.csv").read_text()
+    facts = read_facts(cell_folder / "models" / "model.pt")
+    assert (facts["image_size"], facts["placement"]) == (32, "none")
+    assert json.loads((cell_folder / "machine.json").read_text())["torch"] == torch.__version__
 
 
-def test_pieces(tmp_path, monkeypatch):
-    network = torch.nn.Linear(40, 50)
-    torch.save(network.state_dict(), tmp_path / "model.pt")
-    monkeypatch.setattr(train_gpu, "PIECE", 1500)
-    digest = train_gpu.write_pieces(tmp_path / "model.pt", tmp_path / "pieces")
-    pieces = sorted((tmp_path / "pieces").iterdir())
-    assert len(pieces) > 2
-    assert max(piece.stat().st_size for piece in pieces) == 1500
-    assert train_gpu.main(["--join", str(tmp_path / "pieces")]) == 0
-    assert train_gpu.file_sha256(tmp_path / "pieces" / "model.pt") == digest
+@pytest.fixture
+def pieces(tmp_path, monkeypatch) -> Path:
+    """The pieces of a training that is made up."""
+    cell = tmp_path / "made_up"
+    (cell / "models").mkdir(parents=True)
+    torch.save(torch.nn.Linear(40, 50).state_dict(), cell / "models" / "model.pt")
+    for name in ("config.json", "epochs.csv", "scores.csv", "done.json"):
+        (cell / name).write_text(name)
+    monkeypatch.setattr(cell_pieces, "PIECE", 1500)
+    cell_pieces.write_pieces(cell, tmp_path / "pieces")
+    return tmp_path / "pieces"
+
+
+def test_pieces(pieces, capsys):
+    written = sorted(pieces.glob("model.pt.*"))
+    assert len(written) > 2
+    assert max(piece.stat().st_size for piece in written) == 1500
+    assert train_gpu.main(["--join", str(pieces)]) == 0
+    assert capsys.readouterr().out.strip() == str(pieces / "cell")
     again = torch.nn.Linear(40, 50)
-    load_weights(again, tmp_path / "pieces" / "model.pt")
-    torch.testing.assert_close(again.weight, network.weight, rtol=1e-3, atol=1e-3)
+    load_weights(again, pieces / "cell" / "models" / "model.pt")
+    assert train_gpu.main(["--join", str(pieces)]) == 0  # once more
+    assert (pieces / "cell" / "scores.csv").read_text() == "scores.csv"
 
 
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_piece_that_is_missing(tmp_path, monkeypatch, capsys, lost):
-    torch.save({"a": torch.zeros(1000)}, tmp_path / "model.pt")
-    monkeypatch.setattr(train_gpu, "PIECE", 1000)
-    train_gpu.write_pieces(tmp_path / "model.pt", tmp_path / "pieces")
-    (tmp_path / "pieces" / f"model.pt.00{lost}").unlink()
-    assert train_gpu.main(["--join", str(tmp_path / "pieces")]) == 2
-    assert "expected model.pt.000 and on" in capsys.readouterr().err
-    assert not (tmp_path / "pieces" / "model.pt").exists()
+@pytest.mark.parametrize("lost", ["first", "last", "record"])
+def test_a_piece_that_is_missing(pieces, capsys, lost):
+    written = sorted(pieces.glob("model.pt.*"))
+    gone = {"first": written[0], "last": written[-1], "record": pieces / "cell.json"}[lost]
+    gone.unlink()
+    assert train_gpu.main(["--join", str(pieces)]) == 2
+    assert gone.name in capsys.readouterr().err
+    assert not (pieces / "cell").exists()
 
 
-def test_last_piece_missing(tmp_path, monkeypatch, capsys):
-    torch.save({"a": torch.zeros(1000)}, tmp_path / "model.pt")
-    monkeypatch.setattr(train_gpu, "PIECE", 1000)
-    train_gpu.write_pieces(tmp_path / "model.pt", tmp_path / "pieces")
-    sorted((tmp_path / "pieces").iterdir())[-1].unlink()
-    assert train_gpu.main(["--join", str(tmp_path / "pieces")]) == 2
-    assert "not a readable PyTorch file" in capsys.readouterr().err
-    assert not (tmp_path / "pieces" / "model.pt").exists()
+def test_a_piece_that_is_damaged(pieces, capsys):
+    piece = pieces / "model.pt.001"
+    content = bytearray(piece.read_bytes())
+    content[700] ^= 1
+    piece.write_bytes(content)
+    assert train_gpu.main(["--join", str(pieces)]) == 2
+    assert "a piece is damaged" in capsys.readouterr().err
+    assert not (pieces / "cell").exists()
+
+
+def test_a_record_that_writes_elsewhere_is_refused(pieces, capsys):
+    record = json.loads((pieces / "cell.json").read_text())
+    record["files"]["../outside.txt"] = "text"
+    (pieces / "cell.json").write_text(json.dumps(record))
+    assert train_gpu.main(["--join", str(pieces)]) == 2
+    assert "../outside.txt" in capsys.readouterr().err
+
+
+def test_a_folder_of_somebody_else_is_left_alone(packed, tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("years of work")
+    assert run(packed, tmp_path) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert (tmp_path / "data" / "thesis.txt").read_text() == "years of work"
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "no such file"), (b"text", "no zip")])
