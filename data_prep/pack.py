@@ -81,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _pack(args: argparse.Namespace) -> None:
+    if args.size < 1:
+        raise UserError(f"--size {args.size}: expected at least 1 pixel")
+    if not 1 <= args.quality <= 95:
+        raise UserError(f"--quality {args.quality}: expected 1 to 95")
     pack(args.dataset_dir, args.datalist, args.size, args.output, args.quality)
 
 

@@ -106,8 +106,8 @@ def _read_record(folder: Path) -> Mapping[str, Any]:
     path = folder / "cell.json"
     if not path.is_file():
         raise UserError(f"--join {folder}: has no cell.json, so holds no pieces; give a folder that train_gpu wrote.")
-    record = read_json(path)
-    if not isinstance(record, dict) or not record.keys() >= {"weights_sha256", "pieces", "trained_with", "files"}:
+    record = read_json(path, "bring it again")
+    if not record.keys() >= {"weights_sha256", "pieces", "trained_with", "files"}:
         raise UserError(f"{path}: is not what train_gpu wrote; bring it again.")
     unknown = record["files"].keys() - set(_FILES)
     if unknown:

@@ -104,7 +104,7 @@ def _check(cell: Path, bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{cell / 'models' / 'model.json'}: not of the bundle's own network, but "
             f"{facts.get('network', 'unknown')}; vary keys of the bundle, such as placement, instead of network."
         )
-    return read_json(cell / "config.json"), facts
+    return read_json(cell / "config.json", "train again"), facts
 
 
 def _write_half(source: Path, target: Path, facts: Mapping[str, Any]) -> None:

@@ -30,16 +30,23 @@ def make_folder(path: Path) -> None:
         raise UserError(f"{path}: cannot be a folder ({error.strerror or error}); choose another one.") from error
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, mend: str = "remove it to have it made again") -> dict[str, Any]:
     """Read a file that this package wrote.
+
+    Args:
+        path: the file, which holds a JSON object.
+        mend: what to do if it is damaged. Defaults to removing it.
 
     Raises:
         UserError: if it is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}, expected a JSON object")
+        return content
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); remove it to have it made again.") from error
+        raise UserError(f"{path}: cannot be read ({error}); {mend}.") from error
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from typing import Any
 from experiments.paper.collect import RESULTS
 from experiments.paper.protocol import DATASETS, VARIANTS
 from experiments.paper.published import ABLATIONS, BASELINE, FALSE_POSITIVE_RATES, GAINS, PU_UNET
+from pu_unet_monai.errors import UserError, print_error
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.evaluation.scores import scores_of
 from pu_unet_monai.evaluation.statistics import bootstrap_interval, permutation_p_value
@@ -56,7 +57,7 @@ class Found:
     @cached_property
     def grid(self) -> dict[str, Any]:
         """Protocol, machine and failures."""
-        return read_json(self.folder / "grid.json")
+        return read_json(self.folder / "grid.json", "collect again")
 
     def seeds(self, variant: str) -> list[str]:
         """Return the seeds under which a variant was trained to the end."""
@@ -78,7 +79,7 @@ class Found:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page, and return 0."""
+    """Write the page, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.paper.page",
         description=__doc__,
@@ -88,8 +89,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder that experiments.paper.collect wrote")
     parser.add_argument("--output", type=Path, default=PAGE, help="file to write")
     args = parser.parse_args(argv)
-    with atomic_path(args.output) as path:
-        path.write_text(page(args.results), encoding="utf-8")
+    try:
+        if not args.results.is_dir():
+            raise UserError(f"--results {args.results}: no such folder; run experiments.paper.collect first.")
+        text = page(args.results)
+        with atomic_path(args.output) as path:
+            path.write_text(text, encoding="utf-8")
+    except UserError as error:
+        print_error(error)
+        return 2
     print(args.output)
     return 0
 
@@ -114,7 +122,7 @@ def _head(found: Mapping[str, Found]) -> str:
     lines = [
         "# Results",
         "Written by `python -m experiments.paper.page` from the scores of single images in "
-        "[experiments/paper/results](../experiments/paper/results); do not edit.",
+        "`experiments/paper/results`; do not edit.",
     ]
     if not found:
         return "\n\n".join([*lines, "No training of the grid is done yet."])

@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from monai.utils import ensure_tuple
+
 from pu_unet_monai import __version__
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.config_keys import check_keys, parse_settings
-from pu_unet_monai.errors import UserError
+from pu_unet_monai.data.case_name import name_of_files
+from pu_unet_monai.errors import INTERRUPTED, UserError, join_some
 from pu_unet_monai.evaluation.pictures import read_examples
 from pu_unet_monai.evaluation.report import Evaluation, write_report
 from pu_unet_monai.evaluation.scores import read_rows
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         args: the parsed options.
 
     Returns:
-        The exit code 0.
+        The exit code: 0, or 130 if it was interrupted.
 
     Raises:
         UserError: if an option is wrong, or the evaluation fails.
@@ -63,7 +68,11 @@ def run(args: argparse.Namespace) -> int:
     protocol = replace(protocol, settings={**_facts(weights, protocol.training_config), **protocol.settings})
     make_folder(args.output)
     examples = args.output / "examples.npz"
-    _evaluate(protocol, examples)
+    try:
+        _evaluate(protocol, examples)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was reported", file=sys.stderr)
+        return INTERRUPTED
     rows = read_rows(args.output / "scores.csv")
     evaluation = Evaluation(
         title=f"{args.bundle.resolve().name}, {args.split} split of {args.datalist.name}",
@@ -81,14 +90,21 @@ def run(args: argparse.Namespace) -> int:
 def _check(protocol: Protocol) -> Path:
     """Refuse what can be seen to be wrong before anything is run, and return the file of weights."""
     if own := [key for key in protocol.settings if key.lstrip("+~").split("#")[0] in _OWN]:
-        raise UserError(f"--set {', '.join(own)}: evaluate sets these itself; see --dataset-dir, --datalist, --output.")
+        raise UserError(
+            f"--set {', '.join(own)}: evaluate sets these itself; see --dataset-dir, --datalist, --split, --output."
+        )
     protocol.config("evaluate.json")
     check_keys(protocol.settings, protocol.training_config, f"--set: {protocol.config('train.json')}")
     if not protocol.datalist_file.is_file():
         raise UserError(
             f"--datalist {protocol.datalist_file}: no such file; write it with python -m data_prep.<dataset>."
         )
-    _ = protocol.entries  # says what is wrong with dataset, datalist or split
+    names = Counter(name_of_files(ensure_tuple(entry["image"])) for entry in protocol.entries)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise UserError(
+            f"--datalist {protocol.datalist_file}: {join_some(twice)}: several images of that name in the "
+            f"{protocol.split} split, whose scores could not be told apart; rename them."
+        )
     weights = Path(protocol.settings.get("ckpt_dir", protocol.bundle / "models")) / "model.pt"
     if not weights.is_file():
         raise UserError(f"{weights}: no such weights; train first, or point --set ckpt_dir=... at them.")
@@ -117,7 +133,7 @@ def _evaluate(protocol: Protocol, examples: Path) -> None:
     }
     files = [protocol.config("train.json"), protocol.config("evaluate.json"), overlay]
     log = protocol.output / "evaluating.log"
-    print(f"evaluating {len(protocol.entries)} cases of the {protocol.split} split, see {log}", flush=True)
+    print(f"evaluating the {protocol.split} split, see {log}", flush=True)
     run_bundle("evaluating", protocol.bundle, files, options, log, "evaluating", progress=True)
 
 

@@ -31,8 +31,9 @@ _FALSE_ALARM = "false_positive_rate"
 _READING = (
     "Means over cases with 95 % bootstrap intervals (2,000 resamples), which say how a mean would vary with other "
     "cases of this kind, not with another training. Dice and IoU do not exist where the truth is empty; such images "
-    "count in the false positive rate alone. Scores with _grid are on the network's grid, others at the image's own "
-    "size."
+    "count in the false positive rate alone. Surface distances do not exist where the truth or the prediction is "
+    "empty: a structure that was missed altogether does not make them worse, but its Dice 0. Scores with _grid are on "
+    "the network's grid, others at the image's own size."
 )
 
 
@@ -111,7 +112,7 @@ def _markdown(evaluation: Evaluation, summary: Mapping[str, Mapping[str, Any]]) 
 
 
 def _about(evaluation: Evaluation) -> str:
-    return f"{len(evaluation.rows)} cases, {len(evaluation.failed)} of which failed."
+    return f"Cases: {len(evaluation.rows)}; failures: {len(evaluation.failed)}."
 
 
 def _failed_heading(evaluation: Evaluation) -> str:

@@ -26,7 +26,11 @@ def bootstrap_interval(scores: Sequence[float], seed: int = 0) -> tuple[float, f
 
     Returns:
         The lower and the upper bound, or None for fewer than two scores.
+
+    Raises:
+        ValueError: if a score is not finite.
     """
+    _check_finite(scores)
     if len(scores) < 2:
         return None
     interval = stats.bootstrap(
@@ -52,7 +56,11 @@ def permutation_p_value(differences: Sequence[float], seed: int = 0) -> float | 
 
     Returns:
         The p-value, or None for fewer than two differences.
+
+    Raises:
+        ValueError: if a difference is not finite.
     """
+    _check_finite(differences)
     if len(differences) < 2:
         return None
     test = stats.permutation_test(
@@ -64,3 +72,8 @@ def permutation_p_value(differences: Sequence[float], seed: int = 0) -> float | 
         rng=np.random.default_rng(seed),
     )
     return float(test.pvalue)
+
+
+def _check_finite(values: Sequence[float]) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"expected finite numbers, got {[value for value in values if not np.isfinite(value)]}")

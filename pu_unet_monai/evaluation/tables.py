@@ -13,7 +13,13 @@ __all__ = ["markdown_table", "write_results"]
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out a Markdown table."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows))
+    lines = (columns, ["---"] * len(columns), *rows)
+    return "\n".join("| " + " | ".join(map(_escaped, cells)) + " |" for cells in lines)
+
+
+def _escaped(cell: str) -> str:
+    """Return the text of a cell in one line, in which no bar ends it."""
+    return " ".join(cell.split("\n")).replace("|", "\\|")
 
 
 def write_results(results: Mapping[str, Any], text: str, stem: Path) -> None:

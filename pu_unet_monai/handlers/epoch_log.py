@@ -16,24 +16,26 @@ from monai.engines import Evaluator, SupervisedTrainer
 from monai.handlers import from_engine
 from monai.utils import CommonKeys
 
+from pu_unet_monai.errors import NonFiniteLossError
 from pu_unet_monai.evaluation.pictures import draw_curves
 from pu_unet_monai.files import atomic_path
 
 __all__ = ["EpochLog"]
 
 _log = logging.getLogger(__name__)
+_DIAGNOSTICS = ("gradient_norm", "gradient_norm_max", "non_finite_gradients", "clipped_share")
 _get_loss = from_engine(CommonKeys.LOSS, first=True)
 
 
 class EpochLog:
     """Ignite handler that logs loss, gradients, learning rate and validation scores after every epoch.
 
-    Of the gradient's norms (before clipping) these are the mean and the largest of the finite ones, and how many were
-    not finite; with a :class:`~pu_unet_monai.handlers.ProductUnitMonitor` there is ``clipped_share``, the mean of what
-    it saw.
+    Of the gradients and product units it is what :class:`~pu_unet_monai.handlers.GradientClipping` and
+    :class:`~pu_unet_monai.handlers.ProductUnitMonitor` found, where they are listed.
 
-    Each epoch is a line of the log and a row of ``epochs.csv``; a resumed training replaces the rows from its first
-    epoch on. At the end ``epochs.png`` shows the curves. List it after the validation.
+    Each epoch is a line of the log and a row of ``epochs.csv``, also the one in which the loss stopped being a number;
+    a resumed training replaces the rows from its first epoch on. At the end ``epochs.png`` shows the curves. List it
+    after the validation.
 
     Args:
         output_dir: folder of the two files.
@@ -49,22 +51,23 @@ class EpochLog:
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.stop)
         engine.add_event_handler(Events.COMPLETED, self.draw)
 
     def start(self, engine: SupervisedTrainer) -> None:
         """Begin an epoch."""
         self._started = time.monotonic()
         self._losses: list[float] = []
-        self._norms: list[float] = []
-        self._clipped: list[float] = []
 
     def add(self, engine: SupervisedTrainer) -> None:
-        """Note the loss and the gradient norm of an iteration."""
+        """Note the loss of an iteration."""
         self._losses.append(float(_get_loss(engine.state.output)))
-        if hasattr(engine.state, "gradient_norm"):
-            self._norms.append(engine.state.gradient_norm)
-        if hasattr(engine.state, "clipped_share"):
-            self._clipped.append(engine.state.clipped_share)
+
+    def stop(self, engine: SupervisedTrainer, error: BaseException) -> None:
+        """Log the epoch that ended with a loss or weights that are no numbers, and pass the error on."""
+        if isinstance(error, NonFiniteLossError):
+            self.write(engine)
+        raise error
 
     def write(self, engine: SupervisedTrainer) -> None:
         """Log the epoch."""
@@ -74,9 +77,8 @@ class EpochLog:
         row: dict[str, float] = {
             "epoch": epoch,
             "seconds": round(time.monotonic() - self._started, 2),
-            "loss": fmean(self._losses),
-            **self._gradients(),
-            **({"clipped_share": fmean(self._clipped)} if self._clipped else {}),
+            "loss": fmean(self._losses) if self._losses else math.nan,
+            **{key: getattr(engine.state, key) for key in _DIAGNOSTICS if hasattr(engine.state, key)},
             "learning_rate": engine.optimizer.param_groups[0]["lr"],
         }
         if self.evaluator.state.epoch == epoch:
@@ -87,15 +89,6 @@ class EpochLog:
         best = f", best {state.key_metric_name} {state.best_metric:.4f} (epoch {state.best_metric_epoch})"
         _log.info("epoch %d/%d: %s%s", epoch, engine.state.max_epochs, shown, best if validated else "")
         self._add_row(row)
-
-    def _gradients(self) -> dict[str, float]:
-        finite = [norm for norm in self._norms if math.isfinite(norm)]
-        return {
-            "gradient_norm": fmean(finite) if finite else math.nan,
-            "gradient_norm_max": max(finite, default=math.nan),
-            # under mixed precision the first steps overflow, and are skipped
-            "non_finite_gradients": len(self._norms) - len(finite),
-        }
 
     def draw(self, engine: SupervisedTrainer) -> None:
         """Draw the curves of all epochs."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import torch
+import math
+from statistics import fmean
+
+from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from torch.nn.utils import clip_grad_norm_
@@ -13,8 +16,9 @@ __all__ = ["GradientClipping"]
 class GradientClipping:
     """Ignite handler that clips the norm of the gradient before each step of the optimiser.
 
-    The norm before clipping is kept in ``engine.state.gradient_norm``. Under CUDA mixed precision the gradient is
-    unscaled first.
+    Of the norms before clipping ``engine.state`` has, of the epoch so far, ``gradient_norm`` (the mean of the finite
+    ones), ``gradient_norm_max`` (the largest of them) and ``non_finite_gradients`` (how many were none). Under CUDA
+    mixed precision the gradient is unscaled first; there the first steps overflow, and are skipped.
 
     Args:
         max_norm: largest L2 norm of all gradients together. Defaults to 1.
@@ -25,8 +29,14 @@ class GradientClipping:
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Register on MONAI's ``SupervisedTrainer``."""
-        engine.state.gradient_norm = 0.0
+        self.start(engine)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def start(self, engine: SupervisedTrainer) -> None:
+        """Begin an epoch."""
+        self._norms: list[float] = []
+        self._report(engine)
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         """Clip the gradient of the network being trained."""
@@ -34,5 +44,11 @@ class GradientClipping:
         if scaler is not None:
             scaler.unscale_(engine.optimizer)
         parameters = engine.network.parameters()
-        norm: torch.Tensor = clip_grad_norm_(parameters, self.max_norm)
-        engine.state.gradient_norm = float(norm)
+        self._norms.append(float(clip_grad_norm_(parameters, self.max_norm)))
+        self._report(engine)
+
+    def _report(self, engine: SupervisedTrainer) -> None:
+        finite = [norm for norm in self._norms if math.isfinite(norm)]
+        engine.state.gradient_norm = fmean(finite) if finite else math.nan
+        engine.state.gradient_norm_max = max(finite, default=math.nan)
+        engine.state.non_finite_gradients = len(self._norms) - len(finite)

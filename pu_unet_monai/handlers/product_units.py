@@ -19,7 +19,8 @@ _DEFAULT_LOG_CLIP = 10.0
 class ProductUnitMonitor:
     """Ignite handler that keeps the share of clipped outputs of all product units in ``engine.state.clipped_share``.
 
-    Of units without clipping it is the share that a bound of e^10 would clip; without product units it is 0.
+    It is that of the epoch so far, of the iterations looked at, the first of each epoch among them. Of units without
+    clipping it is the share that a bound of e^10 would clip; without product units it is 0.
 
     Args:
         every: how many iterations lie between two looks. Defaults to 10.
@@ -31,13 +32,22 @@ class ProductUnitMonitor:
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Register on MONAI's ``SupervisedTrainer``."""
+        self.start(engine)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_STARTED(event_filter=self._is_due), self.look)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(event_filter=self._is_due), self.report)
+
+    def start(self, engine: SupervisedTrainer) -> None:
+        """Begin an epoch."""
+        self._clipped, self._all = torch.tensor(0), 0
         engine.state.clipped_share = 0.0
-        engine.add_event_handler(Events.ITERATION_STARTED(every=self.every), self.look)
-        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.every), self.report)
+
+    def _is_due(self, engine: SupervisedTrainer, iteration: int) -> bool:
+        length = engine.state.epoch_length or iteration
+        return (iteration - 1) % length % self.every == 0
 
     def look(self, engine: SupervisedTrainer) -> None:
         """Begin to look at the outputs of an iteration."""
-        self._clipped, self._all = torch.tensor(0), 0
         units = [module for module in engine.network.modules() if isinstance(module, ProductUnit)]
         self._hooks = [unit.register_forward_hook(self._count) for unit in units]
 

@@ -57,7 +57,7 @@ def trained_with(ckpt_dir: str | os.PathLike[str], key: str, default: Any) -> An
 @functools.lru_cache(maxsize=8)
 def _read(path: Path, _: int, weights: Path, __: int) -> dict[str, Any]:
     """Read the facts, once as long as neither file changes."""
-    facts = read_json(path)
+    facts = read_json(path, "bring the one that the training wrote, or remove it and give its keys with --set")
     if facts.pop(_HASH, None) != file_sha256(weights):
         _log.warning("%s: is not of the weights beside it, and left aside; give what they were trained with", path)
         return {}

@@ -278,7 +278,7 @@ def test_missing_files(dataset, tmp_path, capsys):
     options = arguments(dataset, tmp_path / "out", "placement=none")
     options[options.index(str(BUNDLE))] = str(tmp_path)
     assert main(options) == 2
-    assert "has no configs/train.json, which this comparison needs" in capsys.readouterr().err
+    assert "has no configs/train.json; give the folder of a bundle" in capsys.readouterr().err
 
 
 def test_seeds_are_numbers(dataset, tmp_path, capsys):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pu_unet_monai.__main__ import main
+from pu_unet_monai.commands import evaluate as evaluate_command
+from pu_unet_monai.errors import INTERRUPTED
 from tests.bundles.conftest import REPOSITORY, Dataset, prepare, run_bundle
 
 BUNDLE = REPOSITORY / "bundles" / "pu_unet_busi"
@@ -101,3 +103,24 @@ def test_evaluation_that_fails(dataset, trained, tmp_path, capsys):
     assert evaluate(dataset, folder, tmp_path / "out", "--set", "channels=[8,8,8]") == 2
     assert "evaluating.log: evaluating ended with exit code" in capsys.readouterr().err
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_images_of_one_name_are_refused(dataset, trained, tmp_path, capsys):
+    datalist = json.loads(dataset.datalist.read_text())
+    datalist["test"].append(datalist["test"][0])
+    twice = tmp_path / "twice.json"
+    twice.write_text(json.dumps(datalist))
+    assert evaluate(dataset, trained, tmp_path / "out", "--datalist", str(twice)) == 2
+    said = capsys.readouterr().err
+    assert "twice.json: " in said
+    assert Path(datalist["test"][0]["image"]).stem in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupted(dataset, trained, tmp_path, monkeypatch, capsys):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate_command, "run_bundle", interrupt)
+    assert evaluate(dataset, trained, tmp_path / "out") == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted; nothing was reported\n"

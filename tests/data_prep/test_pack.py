@@ -71,3 +71,10 @@ def test_wrong_use(dataset, tmp_path, capsys):
     assert pack.main([*map(str, arguments)]) == 2
     assert "only 2D datasets are packed" in capsys.readouterr().err
     assert not (tmp_path / "packed.zip").exists()
+
+
+@pytest.mark.parametrize("option", [("--size", "0"), ("--quality", "500")])
+def test_numbers_out_of_range(dataset, tmp_path, capsys, option):
+    arguments = ["--dataset-dir", dataset[0], "--datalist", dataset[1], "--output", tmp_path / "packed.zip", *option]
+    assert pack.main([*map(str, arguments)]) == 2
+    assert f"{' '.join(option)}: expected" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -60,3 +62,10 @@ def test_no_difference():
 @pytest.mark.parametrize("differences", [[], [0.1]])
 def test_too_few_differences(differences):
     assert permutation_p_value(differences) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("statistic", [bootstrap_interval, permutation_p_value])
+def test_what_is_no_number_is_refused(statistic, bad):
+    with pytest.raises(ValueError, match=r"expected finite numbers, got \[(nan|inf)\]"):
+        statistic([bad, 1.0])

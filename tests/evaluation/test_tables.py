@@ -11,3 +11,7 @@ def test_results_as_json_and_text(tmp_path):
     write_results({"rounds": 2}, text, tmp_path / "found")
     assert json.loads((tmp_path / "found.json").read_text()) == {"rounds": 2}
     assert (tmp_path / "found.md").read_text() == text + "\n"
+
+
+def test_what_would_break_a_table_is_escaped():
+    assert markdown_table(["case"], [["a|b\nc"]]).splitlines()[-1] == "| a\\|b c |"

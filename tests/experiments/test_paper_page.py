@@ -125,3 +125,17 @@ def test_collect(tmp_path):
 def test_nothing_to_collect(tmp_path, capsys):
     assert collect.main(["--grid", str(tmp_path)]) == 2
     assert "holds no comparison" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no grid.json", "damaged grid.json"])
+def test_mistakes_leave_the_page_as_it_is(results, tmp_path, capsys, damage):
+    folder = tmp_path / "typo" if damage == "no folder" else results
+    if damage == "no grid.json":
+        (results / "kvasir" / "grid.json").unlink()
+    if damage == "damaged grid.json":
+        (results / "kvasir" / "grid.json").write_text("[")
+    output = tmp_path / "results.md"
+    output.write_text("as it was")
+    assert page.main(["--results", str(folder), "--output", str(output)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert output.read_text() == "as it was"

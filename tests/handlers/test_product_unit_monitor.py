@@ -4,6 +4,7 @@ import csv
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch import nn
 
@@ -20,10 +21,10 @@ def unit(log_clip: float | None, bias: float) -> ProductUnit:
     return made
 
 
-def run(network: nn.Module, handlers: list, batches: int = 1) -> SupervisedTrainer:
+def run(network: nn.Module, handlers: list, batches: int = 1, epochs: int = 1) -> SupervisedTrainer:
     trainer = SupervisedTrainer(
         device=torch.device("cpu"),
-        max_epochs=1,
+        max_epochs=epochs,
         train_data_loader=[{"image": torch.zeros(1, 1, 4, 4), "label": torch.zeros(1)}] * batches,
         network=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=0.0),
@@ -59,7 +60,24 @@ def test_share_is_logged_and_looked_at_now_and_then(tmp_path):
     network = nn.Sequential(unit(10.0, 12.0))
     calls = []
     network[0].register_forward_hook(lambda *_: calls.append(len(network[0]._forward_hooks)))
-    run(network, [ProductUnitMonitor(every=3), EpochLog(tmp_path, Evaluator())], batches=6)
-    assert calls == [1, 1, 2, 1, 1, 2]
+    run(network, [ProductUnitMonitor(every=4), EpochLog(tmp_path, Evaluator())], batches=6)
+    assert calls == [2, 1, 1, 1, 2, 1]
     (row,) = csv.DictReader((tmp_path / "epochs.csv").open())
-    assert float(row["clipped_share"]) == pytest.approx(4 / 6)  # 0 until the first look
+    assert float(row["clipped_share"]) == 1.0
+
+
+def test_each_epoch_begins_with_a_look():
+    network = nn.Sequential(unit(10.0, 12.0))
+    monitor = ProductUnitMonitor(every=10)
+    shares = []
+
+    class Reader:
+        def attach(self, engine):
+            engine.add_event_handler(Events.EPOCH_STARTED, lambda: self.unclip(engine.state.epoch))
+            engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: shares.append(engine.state.clipped_share))
+
+        def unclip(self, epoch):
+            nn.init.constant_(network[0].conv.bias, 12.0 if epoch == 1 else 3.0)
+
+    run(network, [monitor, Reader()], batches=3, epochs=2)
+    assert shares == [1.0, 0.0]

@@ -87,6 +87,17 @@ def test_epoch_log_tells_finite_gradients_from_others(tmp_path):
     assert "clipped_share" not in row
 
 
+def test_the_epoch_that_exploded_is_logged(tmp_path):
+    """In the order of the bundles: the guard is the first to see it, and ends the training."""
+    handlers = [NonFiniteGuard(), GradientClipping(max_norm=1.0), EpochLog(tmp_path, Evaluator())]
+    trainer = trainer_of(handlers, [[3.0, 4.0], [0.0, 1.0]], max_epochs=2)
+    trainer.network.weight.register_hook(lambda grad: grad * math.nan if trainer.state.iteration == 3 else grad)
+    with pytest.raises(NonFiniteLossError, match="at epoch 2, iteration 4"):
+        trainer.run()
+    first, second = csv.DictReader((tmp_path / "epochs.csv").open())
+    assert (first["non_finite_gradients"], second["non_finite_gradients"]) == ("0", "1")
+
+
 def test_epoch_log_replaces_rows_after_a_resume(tmp_path):
     path = tmp_path / "epochs.csv"
     path.write_text("epoch,loss,dice\n1,9.0,0.1\n2,8.0,0.2\n3,7.0,0.3\n")

@@ -105,10 +105,12 @@ def test_wide_groups_and_norms_without_weights_are_pytorchs() -> None:
         assert GroupNorm(4, 32)(x).grad_fn is None
 
 
-def test_gradients_of_gradients_are_pytorchs() -> None:
-    ours, reference = pair(4, 8)
+@pytest.mark.parametrize("frozen", [(), ("weight", "bias"), ("bias",)], ids=["none", "parameters", "bias"])
+def test_gradients_of_gradients_are_pytorchs(frozen: tuple[str, ...]) -> None:
     found = []
-    for norm in (ours, reference):
+    for norm in pair(4, 8):
+        for name in frozen:
+            getattr(norm, name).requires_grad_(False)
         x = image(2, 8, 3, 5)
         (first,) = torch.autograd.grad(norm(x).float().square().sum(), x, create_graph=True)
         found.append(torch.autograd.grad(first.float().square().sum(), x)[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.runtime.trained_with import trained_with, write_facts
+from pu_unet_monai.runtime.trained_with import read_facts, trained_with, write_facts
 
 
 @pytest.fixture
@@ -40,3 +40,11 @@ def test_damaged_record(weights):
     (weights.parent / "model.json").write_text(json.dumps({"image_size": 96})[:-3])
     with pytest.raises(UserError, match=r"model\.json: cannot be read"):
         trained_with(weights.parent, "image_size", 352)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '"text"', "{"])
+def test_damaged_facts(tmp_path, text):
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(UserError, match=r"model.json: cannot be read \(.*\); bring the one that the training wrote"):
+        read_facts(tmp_path / "model.pt")

@@ -92,7 +92,12 @@ class _GroupNormFunction(torch.autograd.Function):
         x, weight, bias, mean, rstd = ctx.saved_tensors
         if torch.is_grad_enabled():  # gradients of gradients are PyTorch's
             y = F.group_norm(x, ctx.groups, weight, bias, ctx.eps)
-            return *torch.autograd.grad(y, (x, weight, bias), grad, create_graph=True), None, None
+            wanted = [i for i in range(3) if ctx.needs_input_grad[i]]
+            found = torch.autograd.grad(y, [(x, weight, bias)[i] for i in wanted], grad, create_graph=True)
+            gradients: list[torch.Tensor | None] = [None] * 5
+            for i, gradient in zip(wanted, found, strict=True):
+                gradients[i] = gradient
+            return tuple(gradients)
         grad = grad.contiguous(memory_format=_CHANNELS_LAST[x.dim()])
         grad_x = torch.empty_like(x)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
