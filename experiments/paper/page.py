@@ -24,7 +24,7 @@ from experiments.paper.published import ABLATIONS, BASELINE, FALSE_POSITIVE_RATE
 from pu_unet_monai.errors import UserError, print_error
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.evaluation.scores import scores_of
-from pu_unet_monai.evaluation.statistics import bootstrap_interval, permutation_p_value
+from pu_unet_monai.evaluation.statistics import bootstrap_interval, p_value_text, permutation_p_value
 from pu_unet_monai.evaluation.tables import markdown_table
 from pu_unet_monai.files import atomic_path, read_json
 
@@ -158,8 +158,8 @@ def _answer(found: Mapping[str, Found]) -> str:
         each = [fmean(_differences(of, PU, seed)) for seed in seeds]
         lines.append(
             f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains.values()):+.3f} "
-            f"(95 % interval {low:+.3f} to {high:+.3f}, {_p(p_value)}; {len(gains)} images, {len(seeds)} seeds, which "
-            f"alone gave {', '.join(f'{gain:+.3f}' for gain in each)}): {_verdict(p_value, each)}. "
+            f"(95 % interval {low:+.3f} to {high:+.3f}, {p_value_text(p_value)}; {len(gains)} images, {len(seeds)} seeds, "
+            f"which alone gave {', '.join(f'{gain:+.3f}' for gain in each)}): {_verdict(p_value, each)}. "
             f"The paper: +{GAINS[name]['dice']}."
         )
     lines.append(
@@ -315,11 +315,7 @@ def _with_interval(scores: Mapping[str, float], form: str = ".3f", p_value: bool
     if bounds:
         text += f" [{bounds[0]:{form}}, {bounds[1]:{form}}]"
     found = permutation_p_value(values) if p_value else None
-    return text if found is None else f"{text}, {_p(found)}"
-
-
-def _p(p_value: float) -> str:
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    return text if found is None else f"{text}, {p_value_text(found)}"
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ from typing import Any
 from pu_unet_monai.comparison.cell import Cell
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.evaluation.pictures import NOTICE
-from pu_unet_monai.evaluation.statistics import bootstrap_interval, permutation_p_value
+from pu_unet_monai.evaluation.scores import ABOUT_CASES, read_rows
+from pu_unet_monai.evaluation.statistics import bootstrap_interval, p_value_text, permutation_p_value
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.files import atomic_path
 from pu_unet_monai.runtime.machine import machine
 
 __all__ = ["write_tables"]
 
-_ABOUT_CASES = ("variant", "case", "split", "seed")
 Scores = dict[tuple[str, str], float]
 """Scores of a metric by case and seed."""
 _SHOWN = ("dice", "iou", "jaccard", "false_positive_rate")
@@ -42,7 +42,7 @@ def write_tables(
         failures: why other trainings failed, by title.
         protocol: what all share.
     """
-    rows = [row for cell in cells for row in _read(cell.folder / "scores.csv", cell.variant.name)]
+    rows = [{"variant": cell.variant.name, **row} for cell in cells for row in read_rows(cell.folder / "scores.csv")]
     _write_scores(rows, protocol.output / "scores.csv")
     found = {name: _scores(rows, name) for name in costs}
     first = next(iter(found.values()))
@@ -64,13 +64,8 @@ def write_tables(
     write_results(results, _markdown(results), protocol.output / "compare")
 
 
-def _read(path: Path, variant: str) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{"variant": variant, **row} for row in csv.DictReader(file)]
-
-
 def _write_scores(rows: Sequence[Mapping[str, str]], path: Path) -> None:
-    columns = list(dict.fromkeys([*_ABOUT_CASES, *(column for row in rows for column in row)]))
+    columns = list(dict.fromkeys([*ABOUT_CASES, *(column for row in rows for column in row)]))
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
@@ -83,7 +78,7 @@ def _scores(rows: Sequence[Mapping[str, str]], variant: str) -> dict[str, Scores
     for row in rows:
         if row["variant"] == variant:
             for metric, score in row.items():
-                if metric not in _ABOUT_CASES and score != "" and math.isfinite(float(score)):
+                if metric not in ABOUT_CASES and score != "" and math.isfinite(float(score)):
                     found[metric][row["case"], row["seed"]] = float(score)
     return found
 
@@ -195,9 +190,8 @@ def _score(score: Mapping[str, Any] | None, cases: int) -> str:
 def _difference(score: Mapping[str, Any] | None) -> str:
     if score is None or score["difference_from_first"] is None:
         return "-"
-    p_value = score["p_value"]
-    shown = "" if p_value is None else ", p < 0.001" if p_value < 0.001 else f", p = {p_value:.2g}"
-    return _with_interval(score["difference_from_first"], score["interval_of_difference"], "+.3f") + shown
+    shown = _with_interval(score["difference_from_first"], score["interval_of_difference"], "+.3f")
+    return shown if score["p_value"] is None else f"{shown}, {p_value_text(score['p_value'])}"
 
 
 def _with_interval(mean: float, bounds: Sequence[float] | None, form: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-__all__ = ["bootstrap_interval", "permutation_p_value"]
+__all__ = ["bootstrap_interval", "p_value_text", "permutation_p_value"]
 
 _RESAMPLES = 2000
 _PERMUTATIONS = 20_000
@@ -72,6 +72,11 @@ def permutation_p_value(differences: Sequence[float], seed: int = 0) -> float | 
         rng=np.random.default_rng(seed),
     )
     return float(test.pvalue)
+
+
+def p_value_text(p_value: float) -> str:
+    """Write a p-value as tables do: ``p = 0.012``, or ``p < 0.001``."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
 def _check_finite(values: Sequence[float]) -> None:
