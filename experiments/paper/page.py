@@ -158,8 +158,8 @@ def _answer(found: Mapping[str, Found]) -> str:
         each = [fmean(_differences(of, PU, seed)) for seed in seeds]
         lines.append(
             f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains.values()):+.3f} "
-            f"(95 % interval {low:+.3f} to {high:+.3f}, {p_value_text(p_value)}; {len(gains)} images, {len(seeds)} seeds, "
-            f"which alone gave {', '.join(f'{gain:+.3f}' for gain in each)}): {_verdict(p_value, each)}. "
+            f"(95 % interval {low:+.3f} to {high:+.3f}, {p_value_text(p_value)}; {len(gains)} images, "
+            f"{len(seeds)} seeds, which alone gave {', '.join(f'{gain:+.3f}' for gain in each)}): {_verdict(p_value, each)}. "
             f"The paper: +{GAINS[name]['dice']}."
         )
     lines.append(
