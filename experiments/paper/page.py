@@ -156,10 +156,11 @@ def _answer(found: Mapping[str, Found]) -> str:
         p_value = permutation_p_value([*gains.values()]) or 1.0
         seeds = [seed for seed in of.seeds(PU) if seed in of.seeds(FIRST)]
         each = [fmean(_differences(of, PU, seed)) for seed in seeds]
+        alone = ", ".join(f"{gain:+.3f}" for gain in each)
         lines.append(
             f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains.values()):+.3f} "
             f"(95 % interval {low:+.3f} to {high:+.3f}, {p_value_text(p_value)}; {len(gains)} images, "
-            f"{len(seeds)} seeds, which alone gave {', '.join(f'{gain:+.3f}' for gain in each)}): {_verdict(p_value, each)}. "
+            f"{len(seeds)} seeds, which alone gave {alone}): {_verdict(p_value, each)}. "
             f"The paper: +{GAINS[name]['dice']}."
         )
     lines.append(
