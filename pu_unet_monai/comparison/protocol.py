@@ -50,7 +50,7 @@ class Protocol:
         """
         path = self.bundle / "configs" / name
         if not path.is_file():
-            raise UserError(f"--bundle {self.bundle}: has no configs/{name}; give the folder of a bundle that has.")
+            raise UserError(f"--bundle {self.bundle}: has no configs/{name}, which this command needs.")
         return path
 
     def training_files(self, variant: Variant) -> list[Path]:

@@ -252,7 +252,7 @@ def test_interrupted_and_continued(dataset, tmp_path):
         ("network=unet_plus", (), "there is no network 'unet_plus': did you mean unet_plus_plus"),
         ("network=unet:depth=3", (), "unet:depth=3: network unet has no option depth"),
         ("network=vnet,unet:norm=3", (), "vnet: .*in_channels must divide 16.*; unet:norm=3: "),
-        ("preset=none,magic", (), "has no configs/presets/magic.json, which this"),
+        ("preset=none,magic", (), "has no configs/presets/magic.json, which this command"),
         ("seed=1,2", (), "seed: compare sets these itself; see --seeds"),
         ("placement=none", ("--set", "placement=all"), "placement: given more than once with --vary and --set"),
         ("network=unet", ("--set", "network_def#placement=all"), "network_def: given more than once"),
@@ -278,7 +278,7 @@ def test_missing_files(dataset, tmp_path, capsys):
     options = arguments(dataset, tmp_path / "out", "placement=none")
     options[options.index(str(BUNDLE))] = str(tmp_path)
     assert main(options) == 2
-    assert "has no configs/train.json; give the folder of a bundle" in capsys.readouterr().err
+    assert "has no configs/train.json, which this command needs" in capsys.readouterr().err
 
 
 def test_seeds_are_numbers(dataset, tmp_path, capsys):
