@@ -65,8 +65,8 @@ def collect(comparison: Path, output: Path) -> None:
     scores = [row for name, folder in cells if _is_done(folder) for row in _scores(folder, name)]
     trainings = [_training(folder, name) for name, folder in cells]
     write_json(output / "grid.json", {key: results[key] for key in _KEPT if key in results})
-    _write_csv(output / "scores.csv", scores)
-    _write_csv(output / "trainings.csv", trainings)
+    write_csv(output / "scores.csv", scores)
+    write_csv(output / "trainings.csv", trainings)
 
 
 def _cells(comparison: Path, variant: str) -> list[Path]:
@@ -110,7 +110,8 @@ def _numbers(rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
     return [number for number in numbers if math.isfinite(number)]
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows that may have different columns."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, dict.fromkeys(column for row in rows for column in row) or ["variant"])
         writer.writeheader()

@@ -23,7 +23,7 @@ from experiments.paper.protocol import DATASETS, VARIANTS
 from experiments.paper.published import ABLATIONS, BASELINE, FALSE_POSITIVE_RATES, GAINS, PU_UNET
 from pu_unet_monai.errors import UserError, print_error
 from pu_unet_monai.evaluation.pictures import NOTICE
-from pu_unet_monai.evaluation.scores import scores_of
+from pu_unet_monai.evaluation.scores import metrics_of, read_rows, scores_of
 from pu_unet_monai.evaluation.statistics import bootstrap_interval, p_value_text, permutation_p_value
 from pu_unet_monai.evaluation.tables import markdown_table
 from pu_unet_monai.files import atomic_path, read_json
@@ -111,6 +111,7 @@ def page(results: Path) -> str:
         _main_table(found),
         _ablation_table(found),
         _training_table(found),
+        _brain_table(results / "brain"),
         _complexity_table(),
         _weights_table(),
         f"{NOTICE} [More measurements](more_results.md): brain MRI, networks side by side, time.",
@@ -251,6 +252,29 @@ def _training_table(found: Mapping[str, Found]) -> str:
         "Over all seeds: the largest norm of a gradient before clipping at 1, how many were not finite, and the "
         "largest share of clipped outputs in a last epoch (without clipping: of those beyond e^10). The paper reports "
         "gradient explosion without log-domain clipping."
+    )
+
+
+def _brain_table(folder: Path) -> str:
+    if not (folder / "scores.csv").is_file():
+        return ""
+    rows, protocol = read_rows(folder / "scores.csv"), read_json(folder / "protocol.json", "train again")
+    metrics = [name for name in metrics_of(rows) if name.startswith(("dice", "surface"))]
+    scores = {metric: scores_of(rows, metric) for metric in metrics}
+    lines = [
+        [row["case"], *(f"{scores[m][row['case']]:.3f}" if row["case"] in scores[m] else "-" for m in metrics)]
+        for row in rows
+    ]
+    lines.append(["mean", *(_with_interval(scores[metric]) for metric in metrics)])
+    settings = ", ".join(f"{key} {value}" for key, value in protocol["settings"].items())
+    where = protocol["machine"]
+    return (
+        "## Brain MRI: each head tested by a training on the others\n\n"
+        "`python -m experiments.paper.leave_one_out --dataset-dir Task01_BrainTumour --output output/heads`\n\n"
+        f"{markdown_table(['head', *metrics], lines)}\n\n"
+        f"PU-UNet in 3D on {len(rows) - 1} heads at a time ({settings}; {where['gpu'] or where['processor']}, one "
+        "thread). Surface distances in mm. So few heads say that the pipeline learns, and no more; a dash is a "
+        "structure that the head does not have, or of which nothing was found."
     )
 
 
