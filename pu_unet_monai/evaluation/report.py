@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pu_unet_monai.evaluation.pictures import NOTICE, Example, curves, outlines
-from pu_unet_monai.evaluation.scores import Row, key_scores, metrics_of, scores_of, summarise
+from pu_unet_monai.evaluation.scores import Row, dice_columns, key_scores, metrics_of, scores_of, summarise
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.files import atomic_path
 
@@ -56,11 +56,18 @@ class Evaluation:
     made_with: Mapping[str, Any]
 
     @property
+    def key_name(self) -> str:
+        """What the score is called by which cases are ranked."""
+        return "dice" if len(dice_columns(self.rows)) < 2 else "mean dice of the regions"
+
+    @property
     def failed(self) -> dict[str, str]:
         """What is wrong with cases that failed, worst first: a Dice under 0.5, or a lesion seen where none is."""
         low = sorted(((score, case) for case, score in key_scores(self.rows).items() if score < LOW))
         alarms = [case for case, score in scores_of(self.rows, _FALSE_ALARM).items() if score]
-        return {case: f"dice {score:.3f}" for score, case in low} | dict.fromkeys(alarms, "a lesion seen where none is")
+        return {case: f"{self.key_name} {score:.3f}" for score, case in low} | dict.fromkeys(
+            alarms, "a lesion seen where none is"
+        )
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
@@ -170,9 +177,9 @@ def _galleries(evaluation: Evaluation) -> list[tuple[str, str, list[tuple[str, s
         note += f" The first {len(shown)} are shown; all are in report.json."
     galleries = [(_failed_heading(evaluation), note, _pictures(evaluation, {case: failed[case] for case in shown}))]
     for name, cases in parts.items():
-        captions = {case: f"dice {scores[case]:.3f}" for case in cases}
+        captions = {case: f"{evaluation.key_name} {scores[case]:.3f}" for case in cases}
         galleries.append((f"{name} cases", colours, _pictures(evaluation, captions)))
-    return galleries
+    return [gallery for gallery in galleries if gallery[-1]]
 
 
 def _pictures(evaluation: Evaluation, captions: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -184,7 +191,7 @@ def _histogram(rows: Sequence[Row]) -> Figure:
     """Return a figure of how many cases have which Dice, of every region."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     axis = figure.subplots()
-    metrics = [metric for metric in metrics_of(rows) if metric.startswith("dice") and "grid" not in metric]
+    metrics = dice_columns(rows)
     for metric in metrics:
         values = [*scores_of(rows, metric).values()]
         axis.hist(values, 20, range=(0, 1), label=metric, alpha=1 / len(metrics) ** 0.5)

@@ -12,7 +12,7 @@ from typing import Any
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation.statistics import bootstrap_interval
 
-__all__ = ["ABOUT_CASES", "Row", "key_scores", "metrics_of", "read_rows", "scores_of", "summarise"]
+__all__ = ["ABOUT_CASES", "Row", "dice_columns", "key_scores", "metrics_of", "read_rows", "scores_of", "summarise"]
 
 ABOUT_CASES = ("variant", "case", "split", "seed")
 """Columns of ``scores.csv`` that are no metrics."""
@@ -47,11 +47,15 @@ def scores_of(rows: Sequence[Row], metric: str) -> dict[str, float]:
     return {case: float(score) for case, score in found.items() if math.isfinite(float(score))}
 
 
+def dice_columns(rows: Sequence[Row]) -> list[str]:
+    """Return the names of the Dice at native size, one for each region."""
+    return [metric for metric in metrics_of(rows) if metric.split("_")[0] == "dice" and "grid" not in metric]
+
+
 def key_scores(rows: Sequence[Row]) -> dict[str, float]:
     """Return the Dice of every case at native size, of several regions their mean; without cases that have none."""
-    columns = [metric for metric in metrics_of(rows) if metric.split("_")[0] == "dice" and "grid" not in metric]
     by_case: dict[str, list[float]] = {}
-    for column in columns:
+    for column in dice_columns(rows):
         for case, score in scores_of(rows, column).items():
             by_case.setdefault(case, []).append(score)
     return {case: statistics.fmean(scores) for case, scores in by_case.items()}

@@ -92,3 +92,9 @@ def test_a_browser_shows_all_pictures(evaluation, tmp_path):
     command = [CHROMIUM, *options, "--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'counted.html'}"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert f"<title>{page.count('<img')}</title>" in run.stdout, run.stderr
+
+
+def test_cases_of_several_regions_are_ranked_by_their_mean(tmp_path):
+    rows = [{"case": "a", "dice_TC": "0.2", "dice_WT": "0.4"}, {"case": "b", "dice_TC": "0.9", "dice_WT": "0.7"}]
+    evaluation = Evaluation("heads", rows, {}, [], {})
+    assert evaluation.failed == {"a": "mean dice of the regions 0.300"}
