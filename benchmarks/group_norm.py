@@ -25,8 +25,8 @@ from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.files import make_folder
 from pu_unet_monai.losses import BCEFocalTverskyLoss
 from pu_unet_monai.networks.blocks.group_norm import GroupNorm
+from pu_unet_monai.networks.memory_format import lay_channels_last
 from pu_unet_monai.networks.nets import PUUNet
-from pu_unet_monai.runtime.channels_last import lay_channels_last
 from pu_unet_monai.runtime.machine import machine
 
 _CASES: Sequence[tuple[int, int, tuple[int, ...]]] = (

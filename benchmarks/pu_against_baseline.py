@@ -24,9 +24,9 @@ from tqdm import tqdm
 from benchmarks.measure import alternate_here
 from benchmarks.reporting import Goal, goals_text, median_ms, ratio_of_cpu, ratio_text, raw_times, setting_text
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
+from pu_unet_monai.networks.memory_format import lay_channels_last
 from pu_unet_monai.networks.nets import PUUNet
 from pu_unet_monai.runtime.accelerate import AcceleratedNetwork
-from pu_unet_monai.runtime.channels_last import lay_channels_last
 from pu_unet_monai.runtime.dry_run import dry_run
 from pu_unet_monai.runtime.machine import machine
 from pu_unet_monai.runtime.malloc import generous_malloc, use_huge_pages

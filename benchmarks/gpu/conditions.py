@@ -15,7 +15,7 @@ from torch import nn
 
 from pu_unet_monai.errors import first_cause
 from pu_unet_monai.networks import create_network
-from pu_unet_monai.runtime.channels_last import lay_channels_last
+from pu_unet_monai.networks.memory_format import lay_channels_last
 
 __all__ = [
     "Conditions",

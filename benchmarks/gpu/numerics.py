@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.gpu.conditions import Conditions, Row, Workload, attempt, forget_compiled, workload
 from benchmarks.gpu.sides import PRECISIONS, GraphedInference, autocast, compiled, infer, tf32
 from pu_unet_monai.networks.blocks import ProductUnit
-from pu_unet_monai.runtime.channels_last import lay_channels_last
+from pu_unet_monai.networks.memory_format import lay_channels_last
 
 __all__ = ["measure", "relative_difference"]
 

@@ -9,7 +9,7 @@ import torch
 from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 
-from pu_unet_monai.runtime.channels_last import lay_channels_last
+from pu_unet_monai.networks.memory_format import lay_channels_last
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16, to_float32
 
 __all__ = ["CPUBFloat16Inferer"]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pu_unet_monai.errors import UserError, first_cause
-from pu_unet_monai.runtime.channels_last import lay_channels_last
+from pu_unet_monai.networks.memory_format import lay_channels_last
 from pu_unet_monai.runtime.comparison import Reference, difference
 from pu_unet_monai.runtime.openvino_network import OpenVINONetwork
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16, to_float32

@@ -9,10 +9,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.layers import utils as monai_layers
 
-__all__ = ["GroupNorm", "get_norm_layer"]
+from pu_unet_monai.networks.blocks.taken_apart import is_taken_apart
+from pu_unet_monai.networks.memory_format import CHANNELS_LAST
 
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""By the number of axes of a tensor."""
+__all__ = ["GroupNorm", "get_norm_layer"]
 
 _WIDE_GROUP = 16
 """Channels that fill a vector register: from here on PyTorch's own backward pass is the faster in bfloat16."""
@@ -52,7 +52,7 @@ class GroupNorm(nn.GroupNorm):
 
     @torch.jit.unused
     def _fastest(self, x: torch.Tensor) -> torch.Tensor:
-        if not _is_taken_apart() and self._is_slow_in_pytorch(x):
+        if not is_taken_apart() and self._is_slow_in_pytorch(x):
             return _GroupNormFunction.apply(x, self.weight, self.bias, self.num_groups, self.eps)
         return super().forward(x)
 
@@ -63,16 +63,11 @@ class GroupNorm(nn.GroupNorm):
             and self.affine
             and x.device.type == "cpu"
             and x.dtype == torch.bfloat16
-            and x.dim() in _CHANNELS_LAST
+            and x.dim() in CHANNELS_LAST
             and self.num_channels < _WIDE_GROUP * self.num_groups
             and not x.is_contiguous()
-            and x.is_contiguous(memory_format=_CHANNELS_LAST[x.dim()])
+            and x.is_contiguous(memory_format=CHANNELS_LAST[x.dim()])
         )
-
-
-def _is_taken_apart() -> bool:
-    """Tell whether an exporter, a compiler or ``torch.func`` looks for operations that it knows."""
-    return bool(torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active())
 
 
 class _GroupNormFunction(torch.autograd.Function):
@@ -98,7 +93,7 @@ class _GroupNormFunction(torch.autograd.Function):
             for i, gradient in zip(wanted, found, strict=True):
                 gradients[i] = gradient
             return tuple(gradients)
-        grad = grad.contiguous(memory_format=_CHANNELS_LAST[x.dim()])
+        grad = grad.contiguous(memory_format=CHANNELS_LAST[x.dim()])
         grad_x = torch.empty_like(x)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = torch.zeros_like(grad_weight)

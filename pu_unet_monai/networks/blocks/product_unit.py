@@ -18,6 +18,7 @@ from pu_unet_monai.networks.blocks.product_unit_function import (
     ProductUnitFunction,
     evaluate,
 )
+from pu_unet_monai.networks.blocks.taken_apart import is_taken_apart
 
 __all__ = ["ProductUnit"]
 
@@ -127,7 +128,7 @@ class ProductUnit(nn.Module):
     @torch.jit.unused
     def _fused(self, x: torch.Tensor) -> torch.Tensor:
         """Take the path that is fastest here: no graph, a backward pass of its own, or operations that others fuse."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+        if is_taken_apart():
             return self._plain(x)
         if self.log_clip is not None and not SMALLEST_LOG_CLIP <= self.log_clip <= LARGEST_LOG_CLIP:
             return self._plain(x)
