@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean
 
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
@@ -35,7 +34,8 @@ class GradientClipping:
 
     def start(self, engine: SupervisedTrainer) -> None:
         """Begin an epoch."""
-        self._norms: list[float] = []
+        self._steps, self._finite = 0, 0
+        self._sum, self._max = 0.0, 0.0
         self._report(engine)
 
     def __call__(self, engine: SupervisedTrainer) -> None:
@@ -44,11 +44,17 @@ class GradientClipping:
         if scaler is not None:
             scaler.unscale_(engine.optimizer)
         parameters = engine.network.parameters()
-        self._norms.append(float(clip_grad_norm_(parameters, self.max_norm)))
+        self._add(float(clip_grad_norm_(parameters, self.max_norm)))
         self._report(engine)
 
+    def _add(self, norm: float) -> None:
+        self._steps += 1
+        if math.isfinite(norm):
+            self._finite += 1
+            self._sum += norm
+            self._max = max(self._max, norm)
+
     def _report(self, engine: SupervisedTrainer) -> None:
-        finite = [norm for norm in self._norms if math.isfinite(norm)]
-        engine.state.gradient_norm = fmean(finite) if finite else math.nan
-        engine.state.gradient_norm_max = max(finite, default=math.nan)
-        engine.state.non_finite_gradients = len(self._norms) - len(finite)
+        engine.state.gradient_norm = self._sum / self._finite if self._finite else math.nan
+        engine.state.gradient_norm_max = self._max if self._finite else math.nan
+        engine.state.non_finite_gradients = self._steps - self._finite
