@@ -15,7 +15,6 @@ they were rounded from.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import statistics
@@ -28,7 +27,7 @@ from experiments.cell_pieces import half_precision
 from pu_unet_monai.__main__ import main as run_command
 from pu_unet_monai.errors import UserError, print_error
 from pu_unet_monai.evaluation.scores import read_rows, summarise
-from pu_unet_monai.files import atomic_path, file_sha256, read_json, write_json
+from pu_unet_monai.files import atomic_path, file_sha256, read_csv, read_json, write_json
 from pu_unet_monai.runtime.trained_with import read_facts, write_facts
 
 __all__ = ["main", "publish"]
@@ -129,8 +128,7 @@ def _record(
     weights: Path,
     datalist: Mapping[str, Any],
 ) -> dict[str, Any]:
-    with (args.cell / "epochs.csv").open(newline="", encoding="utf-8") as file:
-        epochs = list(csv.DictReader(file))
+    epochs = read_csv(args.cell / "epochs.csv")
     best = max((row for row in epochs if row.get("dice")), key=lambda row: float(row["dice"]))
     hours = statistics.median(float(row["seconds"]) for row in epochs) * len(epochs) / 3600
     size = facts.get("image_size") or facts.get("roi_size")

@@ -14,7 +14,6 @@ any channel carries, with the score of every image and all that ``experiments.pu
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import re
 import shutil
@@ -30,7 +29,7 @@ from typing import Any
 from experiments.cell_pieces import join_pieces, write_pieces
 from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
 from pu_unet_monai.evaluation.scores import read_rows, summarise
-from pu_unet_monai.files import file_sha256, make_folder, read_json, write_json
+from pu_unet_monai.files import file_sha256, make_folder, read_csv, read_json, write_json
 from pu_unet_monai.runtime.machine import machine
 
 __all__ = ["main"]
@@ -146,7 +145,7 @@ def _run_until(command: Sequence[str], deadline: float) -> int:
 def _describe(folder: Path, output: Path) -> dict[str, Any]:
     """Say how far a training is; of one that is done also the scores, with its weights in pieces."""
     epochs = folder / "epochs.csv"
-    rows = list(csv.DictReader(epochs.open(newline="", encoding="utf-8"))) if epochs.is_file() else []
+    rows = read_csv(epochs) if epochs.is_file() else []
     cell: dict[str, Any] = {
         "variant": folder.parent.name,
         "seed": int(folder.name.removeprefix("seed_")),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pu_unet_monai.errors import UserError
 
-__all__ = ["atomic_path", "file_sha256", "make_folder", "read_json", "write_json"]
+__all__ = ["atomic_path", "file_sha256", "make_folder", "read_csv", "read_json", "write_csv", "write_json"]
 
 
 def make_folder(path: Path) -> None:
@@ -88,6 +89,30 @@ def write_json(path: Path, content: Any) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a CSV file with a line of column names."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write a CSV file, whole or not at all.
+
+    Args:
+        path: the final name.
+        rows: cells by column; what a row lacks is left empty.
+        columns: those that come first. Defaults to the order in which the rows name them.
+
+    Raises:
+        UserError: as :func:`atomic_path`.
+    """
+    names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def file_sha256(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from experiments.brain_report.experiment import PARTS
 from experiments.brain_report.set_ups import SET_UPS, config_files
 from pu_unet_monai.data.label_numbering import CLASS_NAMES
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
+from pu_unet_monai.files import read_csv
 from pu_unet_monai.runtime.machine import machine
 
 __all__ = ["write_table"]
@@ -41,8 +41,7 @@ def write_table(output: Path, names: Sequence[str], settings: Mapping[str, Any],
 
 
 def _result(folder: Path, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    with (folder / "epochs.csv").open(newline="", encoding="utf-8") as file:
-        epochs = list(csv.DictReader(file))
+    epochs = read_csv(folder / "epochs.csv")
     return {
         "title": SET_UPS[name].title,
         "parameters": _parameters(name, settings),

@@ -11,7 +11,6 @@ epoch; ``grid.json`` the protocol, the machine, and why trainings failed.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import statistics
 import sys
@@ -23,7 +22,7 @@ from experiments.paper.protocol import DATASETS, VARIANTS
 from pu_unet_monai.comparison.variants import Variant
 from pu_unet_monai.errors import UserError, print_error
 from pu_unet_monai.evaluation.scores import read_rows
-from pu_unet_monai.files import atomic_path, read_json, write_json
+from pu_unet_monai.files import read_csv, read_json, write_csv, write_json
 
 RESULTS = Path(__file__).parent / "results"
 _KEPT = ("machine", "failed", "split", "package", "image_size", "channels", "max_epochs", "val_interval")
@@ -65,8 +64,8 @@ def collect(comparison: Path, output: Path) -> None:
     scores = [row for name, folder in cells if _is_done(folder) for row in _scores(folder, name)]
     trainings = [_training(folder, name) for name, folder in cells]
     write_json(output / "grid.json", {key: results[key] for key in _KEPT if key in results})
-    write_csv(output / "scores.csv", scores)
-    write_csv(output / "trainings.csv", trainings)
+    write_csv(output / "scores.csv", scores, ["variant"])
+    write_csv(output / "trainings.csv", trainings, ["variant"])
 
 
 def _cells(comparison: Path, variant: str) -> list[Path]:
@@ -87,8 +86,7 @@ def _seed(folder: Path) -> str:
 
 
 def _training(folder: Path, variant: str) -> dict[str, Any]:
-    with (folder / "epochs.csv").open(newline="", encoding="utf-8") as file:
-        epochs = list(csv.DictReader(file))
+    epochs = read_csv(folder / "epochs.csv")
     validated = [row for row in epochs if row.get("dice")]
     return {
         "variant": variant,
@@ -108,14 +106,6 @@ def _numbers(rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
     """Return the finite numbers of a column."""
     numbers = [float(row[column]) for row in rows if row.get(column)]
     return [number for number in numbers if math.isfinite(number)]
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that may have different columns."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, dict.fromkeys(column for row in rows for column in row) or ["variant"])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

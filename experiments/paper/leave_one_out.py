@@ -19,11 +19,11 @@ from pathlib import Path
 from data_prep.brats import find_cases
 from data_prep.cases import require_folders
 from experiments.brain_report.prepare import prepare
-from experiments.paper.collect import RESULTS, write_csv
+from experiments.paper.collect import RESULTS
 from pu_unet_monai.__main__ import main as run_command
 from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
 from pu_unet_monai.evaluation.scores import read_rows
-from pu_unet_monai.files import write_json
+from pu_unet_monai.files import write_csv, write_json
 from pu_unet_monai.runtime.machine import machine
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "pu_unet_brats"

@@ -9,7 +9,6 @@ bundles' weights (``bundles/*/docs/weights.json``) and ``benchmarks/results/comp
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.evaluation.scores import metrics_of, read_rows, scores_of
 from pu_unet_monai.evaluation.statistics import bootstrap_interval, p_value_text, permutation_p_value
 from pu_unet_monai.evaluation.tables import markdown_table
-from pu_unet_monai.files import atomic_path, read_json
+from pu_unet_monai.files import atomic_path, read_csv, read_json
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "results.md"
@@ -47,12 +46,12 @@ class Found:
     @cached_property
     def rows(self) -> list[dict[str, str]]:
         """Scores of every image, variant and seed."""
-        return _read(self.folder / "scores.csv")
+        return read_csv(self.folder / "scores.csv")
 
     @cached_property
     def trainings(self) -> list[dict[str, str]]:
         """A row for every training."""
-        return _read(self.folder / "trainings.csv")
+        return read_csv(self.folder / "trainings.csv")
 
     @cached_property
     def grid(self) -> dict[str, Any]:
@@ -304,11 +303,6 @@ def _weights_table() -> str:
 def _recorded(metric: str, score: Mapping[str, Any]) -> str:
     bounds = score["interval"]
     return f"{metric} {score['mean']:.3f}" + (f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "")
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections import Counter
@@ -22,7 +21,7 @@ from pu_unet_monai.errors import INTERRUPTED, UserError, join_some
 from pu_unet_monai.evaluation.pictures import read_examples
 from pu_unet_monai.evaluation.report import Evaluation, write_report
 from pu_unet_monai.evaluation.scores import read_rows
-from pu_unet_monai.files import file_sha256, make_folder, read_json, write_json
+from pu_unet_monai.files import file_sha256, make_folder, read_csv, read_json, write_json
 from pu_unet_monai.runtime.bundle_run import run_bundle
 from pu_unet_monai.runtime.machine import machine
 from pu_unet_monai.runtime.network_overrides import network_overrides
@@ -143,10 +142,7 @@ def _epochs(weights: Path, bundle: Path) -> list[dict[str, str]]:
     published = record.is_file() and read_json(record).get("weights_sha256") == file_sha256(weights)
     folders = [bundle / "docs"] if published else [weights.parents[1], weights.parents[1] / "output"]
     path = next((folder / "epochs.csv" for folder in folders if (folder / "epochs.csv").is_file()), None)
-    if path is None:
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return read_csv(path) if path else []
 
 
 def _made_with(protocol: Protocol, weights: Path) -> Mapping[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -16,7 +14,7 @@ from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.evaluation.scores import ABOUT_CASES, read_rows
 from pu_unet_monai.evaluation.statistics import bootstrap_interval, p_value_text, permutation_p_value
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import read_csv, write_csv
 from pu_unet_monai.runtime.machine import machine
 
 __all__ = ["write_tables"]
@@ -43,7 +41,7 @@ def write_tables(
         protocol: what all share.
     """
     rows = [{"variant": cell.variant.name, **row} for cell in cells for row in read_rows(cell.folder / "scores.csv")]
-    _write_scores(rows, protocol.output / "scores.csv")
+    write_csv(protocol.output / "scores.csv", rows, ABOUT_CASES)
     found = {name: _scores(rows, name) for name in costs}
     first = next(iter(found.values()))
     results = {
@@ -62,14 +60,6 @@ def write_tables(
         "failed": dict(failures),
     }
     write_results(results, _markdown(results), protocol.output / "compare")
-
-
-def _write_scores(rows: Sequence[Mapping[str, str]], path: Path) -> None:
-    columns = list(dict.fromkeys([*ABOUT_CASES, *(column for row in rows for column in row)]))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _scores(rows: Sequence[Mapping[str, str]], variant: str) -> dict[str, Scores]:
@@ -113,8 +103,7 @@ def _means_of_cases(scores: Scores) -> list[float]:
 
 
 def _seconds(cell: Cell) -> float:
-    with (cell.folder / "epochs.csv").open(newline="", encoding="utf-8") as file:
-        return round(sum(float(row["seconds"]) for row in csv.DictReader(file)), 1)
+    return round(sum(float(row["seconds"]) for row in read_csv(cell.folder / "epochs.csv")), 1)
 
 
 def _markdown(results: Mapping[str, Any]) -> str:

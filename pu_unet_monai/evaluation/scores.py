@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation.statistics import bootstrap_interval
+from pu_unet_monai.files import read_csv
 
 __all__ = ["ABOUT_CASES", "Row", "dice_columns", "key_scores", "metrics_of", "read_rows", "scores_of", "summarise"]
 
@@ -29,8 +29,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; run evaluate, or the bundle's evaluating, first.")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(path)
     if not rows or "case" not in rows[0]:
         raise UserError(f"{path}: holds no scores of cases; evaluate again.")
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ from monai.utils import CommonKeys
 
 from pu_unet_monai.errors import NonFiniteLossError
 from pu_unet_monai.evaluation.pictures import draw_curves
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import read_csv, write_csv
 
 __all__ = ["EpochLog"]
 
@@ -96,15 +95,8 @@ class EpochLog:
             draw_curves(self._rows(), self.path.with_suffix(".png"), self.evaluator.state.key_metric_name)
 
     def _rows(self) -> list[dict]:
-        if not self.path.is_file():
-            return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return read_csv(self.path) if self.path.is_file() else []
 
     def _add_row(self, row: dict[str, float]) -> None:
         rows = [old for old in self._rows() if int(old["epoch"]) < row["epoch"]]
-        names = list(dict.fromkeys(name for r in [*rows, row] for name in r))
-        with atomic_path(self.path) as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names, restval="")
-            writer.writeheader()
-            writer.writerows([*rows, row])
+        write_csv(self.path, [*rows, row])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import os
@@ -17,7 +16,7 @@ from monai.utils import CommonKeys, convert_to_tensor, string_list_all_gather
 
 from pu_unet_monai.data.case_name import case_name
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.files import atomic_path, write_json
+from pu_unet_monai.files import write_csv, write_json
 
 __all__ = ["ScoresWriter"]
 
@@ -85,10 +84,8 @@ class ScoresWriter:
             | {name: "" if math.isnan(scores[i]) else f"{scores[i]:.6f}" for name, scores in columns.items()}
             for i, case in enumerate(cases)
         ]
-        with atomic_path(self.output_dir / "scores.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["case", "split", "seed", *columns])
-            writer.writeheader()
-            writer.writerows(sorted(rows, key=lambda row: row["case"]))
+        rows.sort(key=lambda row: str(row["case"]))
+        write_csv(self.output_dir / "scores.csv", rows, ["case", "split", "seed", *columns])
         summary = {name: _mean(scores) for name, scores in columns.items()}
         content = {"split": self.split, "seed": self.seed, "means": summary}
         if self.channel_names:
