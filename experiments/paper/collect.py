@@ -2,10 +2,11 @@
 
     python -m experiments.paper.collect --grid output/paper          # writes experiments/paper/results/<dataset>/
 
-All finished trainings are kept, whichever call of the grid made them. ``scores.csv`` has a row for every image, variant
-and seed; ``trainings.csv`` a row for every training: its seconds (epochs times their median), the epoch of the best
-weights, the largest gradient norm, how many gradients were not finite, and the share of clipped outputs in the last
-epoch; ``grid.json`` the protocol, the machine, and why trainings failed.
+What is kept already stays, so that a grid may be trained in parts, on several machines: the grid does not repeat what
+it finds here. ``scores.csv`` has a row for every image, variant and seed; ``trainings.csv`` a row for every training:
+its seconds (epochs times their median), the epoch of the best weights, the largest gradient norm, how many gradients
+were not finite, the share of clipped outputs in the last epoch, why it failed, and the machine; ``protocol.json`` what
+all share.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from pu_unet_monai.evaluation.scores import read_rows
 from pu_unet_monai.files import read_csv, read_json, write_csv, write_json
 
 RESULTS = Path(__file__).parent / "results"
-_KEPT = ("machine", "failed", "split", "package", "image_size", "channels", "max_epochs", "val_interval")
+_SHARED = ("split", "image_size", "channels", "max_epochs", "val_interval")
+_MACHINE = ("processor", "gpu", "amx", "torch", "monai")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,33 +41,69 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--grid", type=Path, required=True, help="folder that experiments.paper.grid wrote")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder")
     args = parser.parse_args(argv)
-    found = [name for name in DATASETS if (args.grid / name / "compare.json").is_file()]
+    found = {name: sorted((args.grid / name).glob("seed_*/compare.json")) for name in DATASETS}
     try:
-        if not found:
+        if not any(found.values()):
             raise UserError(f"--grid {args.grid}: holds no comparison; run experiments.paper.grid first.")
-        for name in found:
-            collect(args.grid / name, args.output / name)
+        for name, paths in found.items():
+            for path in paths:
+                collect(path.parent, args.output / name)
     except UserError as error:
         print_error(error)
         return 2
-    print(f"{', '.join(found)}: {args.output}")
+    print(f"{', '.join(name for name, paths in found.items() if paths)}: {args.output}")
     return 0
 
 
 def collect(comparison: Path, output: Path) -> None:
-    """Keep what matters of a comparison.
+    """Add what matters of a comparison to what is kept.
 
     Args:
         comparison: the folder that ``compare`` wrote.
         output: where to.
+
+    Raises:
+        UserError: if trainings of another protocol are kept there.
     """
     results = read_json(comparison / "compare.json")
-    cells = [(name, folder) for name in VARIANTS for folder in _cells(comparison, name)]
+    shared = {key: results[key] for key in _SHARED if key in results}
+    earlier = _kept_protocol(output)
+    others = [f"{key} {old!r}, not {shared.get(key)!r}" for key, old in earlier.items() if old != shared.get(key)]
+    if others:
+        raise UserError(f"{output}: keeps trainings of {'; '.join(others)} as {comparison}; choose another --output.")
+    done = kept_trainings(output, shared)
+    cells = [
+        (name, folder)
+        for name in VARIANTS
+        for folder in _cells(comparison, name)
+        if _is_done(folder) or (name, int(_seed(folder))) not in done
+    ]
     scores = [row for name, folder in cells if _is_done(folder) for row in _scores(folder, name)]
-    trainings = [_training(folder, name) for name, folder in cells]
-    write_json(output / "grid.json", {key: results[key] for key in _KEPT if key in results})
-    write_csv(output / "scores.csv", scores, ["variant"])
-    write_csv(output / "trainings.csv", trainings, ["variant"])
+    trainings = [_training(folder, name, results) for name, folder in cells]
+    write_json(output / "protocol.json", shared)
+    write_csv(output / "scores.csv", _merged(output / "scores.csv", scores), ["variant"])
+    write_csv(output / "trainings.csv", _merged(output / "trainings.csv", trainings), ["variant"])
+
+
+def kept_trainings(folder: Path, settings: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Return the variant and seed of all finished trainings that are kept of a dataset, if these are their settings."""
+    protocol = _kept_protocol(folder)
+    if not protocol or any(key in settings and settings[key] != value for key, value in protocol.items()):
+        return set()
+    return {(row["variant"], int(row["seed"])) for row in read_csv(folder / "trainings.csv") if row["done"] == "1"}
+
+
+def _kept_protocol(folder: Path) -> dict[str, Any]:
+    path = folder / "protocol.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _merged(path: Path, new: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows of a file with those of other trainings, or of the same made later, in the tables' order."""
+    replaced = {(row["variant"], row["seed"]) for row in new}
+    old = read_csv(path) if path.is_file() else []
+    rows = [*(row for row in old if (row["variant"], row["seed"]) not in replaced), *new]
+    return sorted(rows, key=lambda row: (list(VARIANTS).index(row["variant"]), int(row["seed"])))
 
 
 def _cells(comparison: Path, variant: str) -> list[Path]:
@@ -85,7 +123,7 @@ def _seed(folder: Path) -> str:
     return folder.name.removeprefix("seed_")
 
 
-def _training(folder: Path, variant: str) -> dict[str, Any]:
+def _training(folder: Path, variant: str, results: Mapping[str, Any]) -> dict[str, Any]:
     epochs = read_csv(folder / "epochs.csv")
     validated = [row for row in epochs if row.get("dice")]
     return {
@@ -99,6 +137,9 @@ def _training(folder: Path, variant: str) -> dict[str, Any]:
         "gradient_norm_max": max(_numbers(epochs, "gradient_norm_max"), default=""),
         "non_finite_gradients": int(sum(_numbers(epochs, "non_finite_gradients"))),
         "clipped_share": epochs[-1].get("clipped_share", "") if epochs else "",
+        "failed": results["failed"].get(f"{variant}, seed {_seed(folder)}", ""),
+        "package": results["package"],
+        **{key: results["machine"][key] for key in _MACHINE},
     }
 
 

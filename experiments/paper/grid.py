@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python -m experiments.paper.grid --data FOLDER --output output/paper
     OMP_NUM_THREADS=1 python -m experiments.paper.grid --data FOLDER --output output/paper --datasets busi --seeds 0
 
-Killed at any time, the same command goes on from the last whole epoch. It takes days on one core; datasets can run
-beside each other. ``FOLDER`` holds ``Kvasir-SEG``, ``Dataset_BUSI_with_GT`` and ``ISIC2018`` as published.
+Killed at any time, the same command goes on from the last whole epoch, and what ``experiments.paper.collect`` has kept
+is not trained again, so that a grid may be trained in parts, on several machines. It takes days on one core; datasets
+can run beside each other. ``FOLDER`` holds ``Kvasir-SEG``, ``Dataset_BUSI_with_GT`` and ``ISIC2018`` as published.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.paper.collect import RESULTS, kept_trainings
 from experiments.paper.protocol import DATASETS, SEEDS, SETTINGS, VARIANTS, Dataset
 from pu_unet_monai.__main__ import main as run_command
+from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
 from pu_unet_monai.files import make_folder, read_json, write_json
 
@@ -37,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="what is kept there is not trained again")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="beyond the protocol, for a trial"
     )
@@ -44,28 +48,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         worst = 0
         for name in args.datasets:
-            code = compare(name, args)
-            if code == INTERRUPTED:
-                return code
-            worst = max(worst, code)
+            for seed in args.seeds:
+                code = compare(name, seed, args)
+                if code == INTERRUPTED:
+                    return code
+                worst = max(worst, code)
         return worst
     except UserError as error:
         print_error(error)
         return 2
 
 
-def compare(name: str, args: argparse.Namespace) -> int:
-    """Run the comparison on one dataset, and return its exit code."""
+def compare(name: str, seed: int, args: argparse.Namespace) -> int:
+    """Run the comparison of what is left to train on one dataset under one seed, and return its exit code."""
     dataset = DATASETS[name]
-    datalist = prepare(name, dataset, args.data, args.output)
     settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()] + args.set
+    kept = kept_trainings(args.results / name, parse_settings(settings))
+    variants = [variant for variant in args.variants if (variant, seed) not in kept]
+    print(f"{name}, seed {seed}: {len(args.variants) - len(variants)} kept before, {len(variants)} others", flush=True)
+    if not variants:
+        return 0
+    datalist = prepare(name, dataset, args.data, args.output)
     options = {
         "--bundle": REPOSITORY / "bundles" / dataset.bundle,
         "--dataset-dir": args.data / dataset.folder,
         "--datalist": datalist,
-        "--output": args.output / name,
-        "--vary": f"network={','.join(args.variants)}",
-        "--seeds": ",".join(map(str, args.seeds)),
+        "--output": args.output / name / f"seed_{seed}",
+        "--vary": f"network={','.join(variants)}",
+        "--seeds": seed,
     }
     command = ["compare", *(str(part) for option in options.items() for part in option)]
     return run_command([*command, *(part for setting in settings for part in ("--set", setting))])

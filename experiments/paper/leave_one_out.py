@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python -m experiments.paper.leave_one_out --dataset-dir Task01_BrainTumour --output output/heads
 
 Each training takes half an hour to an hour of one core; killed at any time, the same command goes on from the last
-whole epoch. When all are done, the scores of every head are put into ``experiments/paper/results/brain``. The
-validation part, which chooses the best weights, is the training heads again, so that the head for test takes no part in
-any choice.
+whole epoch. The scores of every head are put into ``experiments/paper/results/brain`` when its training is done, and
+what is there is not trained again, so that heads may be trained on several machines. The validation part, which chooses
+the best weights, is the training heads again, so that the head for test takes no part in any choice.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data_prep.brats import find_cases
 from data_prep.cases import require_folders
 from experiments.brain_report.prepare import prepare
 from experiments.paper.collect import RESULTS
 from pu_unet_monai.__main__ import main as run_command
+from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
 from pu_unet_monai.evaluation.scores import read_rows
-from pu_unet_monai.files import write_csv, write_json
+from pu_unet_monai.files import read_json, write_csv, write_json
 from pu_unet_monai.runtime.machine import machine
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "pu_unet_brats"
@@ -61,30 +63,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def leave_one_out(args: argparse.Namespace) -> int:
-    """Train and test for every head, and keep the scores once all are there."""
+    """Train and test for every head that is not kept, and keep its scores.
+
+    Raises:
+        UserError: if the results are of other settings, or trainings failed.
+    """
     require_folders(args.dataset_dir)
     names = sorted(case.name for case in find_cases(args.dataset_dir)[0])
+    protocol = {"training_heads": len(names) - 1, "settings": {**SETTINGS, **parse_settings(args.set)}}
+    rows = _kept(args.results, protocol)
+    missing = []
     for name in names:
+        if any(row["case"] == name for row in rows):
+            print(f"{name}: kept before", flush=True)
+            continue
         datalist = args.output / f"{name}.json"
         if not datalist.is_file():
             prepare(args.dataset_dir, datalist, name, seed=42)
         code = _train(args, datalist, args.output / name)
         if code == INTERRUPTED:
             return code
-    cells = [args.output / name / _CELL for name in names]
-    if missing := [str(cell) for cell in cells if not (cell / "done.json").is_file()]:
+        cell = args.output / name / _CELL
+        if not (cell / "done.json").is_file():
+            missing.append(str(cell))
+            continue
+        rows = sorted([*rows, *read_rows(cell / "scores.csv")], key=lambda row: row["case"])
+        write_json(args.results / "protocol.json", {**protocol, "machine": machine()})
+        write_csv(args.results / "scores.csv", rows)
+    if missing:
         raise UserError(f"{', '.join(missing)}: not finished; see training.log there.")
-    write_csv(args.results / "scores.csv", [row for cell in cells for row in read_rows(cell / "scores.csv")])
-    write_json(args.results / "protocol.json", {"settings": SETTINGS, "machine": machine()})
     print(args.results)
     return 0
+
+
+def _kept(results: Path, protocol: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the scores of the heads that are done."""
+    if not (results / "scores.csv").is_file():
+        return []
+    earlier = read_json(results / "protocol.json")
+    others = [f"{key} {earlier.get(key)}, not {value}" for key, value in protocol.items() if earlier.get(key) != value]
+    if others:
+        raise UserError(f"--results {results}: keeps heads of {'; '.join(others)}; choose another folder.")
+    return read_rows(results / "scores.csv")
 
 
 def _train(args: argparse.Namespace, datalist: Path, output: Path) -> int:
     command = ["compare", "--bundle", BUNDLE, "--dataset-dir", args.dataset_dir, "--datalist", datalist]
     command += ["--output", output, "--vary", "placement=low_resolution", "--seeds", "42"]
-    changed = {text.partition("=")[0] for text in args.set}
-    settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items() if key not in changed] + args.set
+    settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()] + args.set
     return run_command([*map(str, command), *(part for text in settings for part in ("--set", text))])
 
 

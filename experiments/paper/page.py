@@ -54,9 +54,9 @@ class Found:
         return read_csv(self.folder / "trainings.csv")
 
     @cached_property
-    def grid(self) -> dict[str, Any]:
-        """Protocol, machine and failures."""
-        return read_json(self.folder / "grid.json", "collect again")
+    def protocol(self) -> dict[str, Any]:
+        """What all trainings share."""
+        return read_json(self.folder / "protocol.json", "collect again")
 
     def seeds(self, variant: str) -> list[str]:
         """Return the seeds under which a variant was trained to the end."""
@@ -70,11 +70,18 @@ class Found:
         """Return the scores of a variant by image, of each image the mean over the seeds."""
         return _means([self.of_seed(variant, seed, metric) for seed in self.seeds(variant)])
 
+    def paired_seeds(self, variant: str) -> list[str]:
+        """Return the seeds under which both a variant and the baseline were trained to the end."""
+        return [seed for seed in self.seeds(variant) if seed in self.seeds(FIRST)]
+
+    def gains_of_seed(self, variant: str, seed: str, metric: str) -> dict[str, float]:
+        """Return by image how much better a variant is than the baseline under a seed."""
+        own, first = self.of_seed(variant, seed, metric), self.of_seed(FIRST, seed, metric)
+        return {case: own[case] - first[case] for case in own if case in first}
+
     def gains(self, variant: str, metric: str) -> dict[str, float]:
         """Return by image how much better a variant is than the baseline, the mean over the seeds that both have."""
-        both = [seed for seed in self.seeds(variant) if seed in self.seeds(FIRST)]
-        pairs = [(self.of_seed(variant, seed, metric), self.of_seed(FIRST, seed, metric)) for seed in both]
-        return _means([{case: own[case] - first[case] for case in own if case in first} for own, first in pairs])
+        return _means([self.gains_of_seed(variant, seed, metric) for seed in self.paired_seeds(variant)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,8 +133,8 @@ def _head(found: Mapping[str, Found]) -> str:
     ]
     if not found:
         return "\n\n".join([*lines, "No training of the grid is done yet."])
-    grid = next(iter(found.values())).grid
-    machine = grid["machine"]
+    grid = next(iter(found.values())).protocol
+    machines = {_machine(training) for of in found.values() for training in of.trainings}
     lines.append(
         "The reduced protocol: input "
         f"{grid['image_size']}x{grid['image_size']}, widths {grid['channels'][0]} to {grid['channels'][-1]}, "
@@ -136,8 +143,7 @@ def _head(found: Mapping[str, Found]) -> str:
         "split 80/10/10, near-duplicates on one side; of ISIC 2018 a fixed third of the training images is used, of a "
         "re-encoded copy (so scores there do not compare with published ones). The paper trained at 352x352 and "
         "256x256, with widths 32 to 512, for 200 and 150 epochs. Hardware: "
-        f"{machine['gpu'] or machine['processor']}, one thread a training, AMX {machine['amx']}, torch "
-        f"{machine['torch']}, MONAI {machine['monai']}.\n\n"
+        f"{'; '.join(sorted(machines))}; one thread a training.\n\n"
         "```bash\nOMP_NUM_THREADS=1 python -m experiments.paper.grid --data FOLDER --output output/paper\n"
         "python -m experiments.paper.collect --grid output/paper\npython -m experiments.paper.page\n```"
     )
@@ -154,13 +160,12 @@ def _answer(found: Mapping[str, Found]) -> str:
             continue
         low, high = bootstrap_interval([*gains.values()]) or (float("nan"),) * 2
         p_value = permutation_p_value([*gains.values()]) or 1.0
-        seeds = [seed for seed in of.seeds(PU) if seed in of.seeds(FIRST)]
-        each = [fmean(_differences(of, PU, seed)) for seed in seeds]
+        each = [fmean(of.gains_of_seed(PU, seed, "dice").values()) for seed in of.paired_seeds(PU)]
         alone = ", ".join(f"{gain:+.3f}" for gain in each)
         lines.append(
             f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains.values()):+.3f} "
             f"(95 % interval {low:+.3f} to {high:+.3f}, {p_value_text(p_value)}; {len(gains)} images, "
-            f"{len(seeds)} seeds, which alone gave {alone}): {_verdict(p_value, each)}. "
+            f"seeds alone: {alone}): {_verdict(p_value, each)}. "
             f"The paper: +{GAINS[name]['dice']}."
         )
     lines.append(
@@ -227,7 +232,6 @@ def _training_table(found: Mapping[str, Found]) -> str:
             runs = [row for row in of.trainings if row["variant"] == variant]
             if not runs:
                 continue
-            failed = [text for key, text in of.grid.get("failed", {}).items() if key.startswith(f"{variant}, ")]
             numbers = {
                 column: [float(row[column]) for row in runs if row[column]]
                 for column in ("seconds", "gradient_norm_max", "non_finite_gradients", "clipped_share")
@@ -241,7 +245,7 @@ def _training_table(found: Mapping[str, Found]) -> str:
                     f"{max(numbers['gradient_norm_max'], default=float('nan')):.3g}",
                     f"{sum(numbers['non_finite_gradients']):.0f}",
                     f"{max(numbers['clipped_share'], default=0):.2%}",
-                    "; ".join(failed),
+                    "; ".join(f"seed {row['seed']}: {row['failed']}" for row in runs if row["failed"]),
                 ]
             )
     columns = ["", "", "done", "minutes", "largest gradient norm", "non-finite gradients", "clipped outputs", "failed"]
@@ -271,8 +275,9 @@ def _brain_table(folder: Path) -> str:
         "## Brain MRI: each head tested by a training on the others\n\n"
         "`python -m experiments.paper.leave_one_out --dataset-dir Task01_BrainTumour --output output/heads`\n\n"
         f"{markdown_table(['head', *metrics], lines)}\n\n"
-        f"PU-UNet in 3D on {len(rows) - 1} heads at a time ({settings}; {where['gpu'] or where['processor']}, one "
-        "thread). Surface distances in mm. So few heads say that the pipeline learns, and no more; a dash is a "
+        f"PU-UNet in 3D on {protocol['training_heads']} heads at a time ({settings}; "
+        f"{where['gpu'] or where['processor']}, one thread). Surface distances in mm. So few heads say that the "
+        "pipeline learns, and no more; a dash is a "
         "structure that the head does not have, or of which nothing was found."
     )
 
@@ -291,7 +296,11 @@ def _weights_table() -> str:
     rows = []
     for name, record in records.items():
         dice = {metric: score for metric, score in record["scores"].items() if metric.startswith("dice")}
-        shown = [_recorded(metric, score) for metric, score in dice.items() if "grid" not in metric]
+        shown = [
+            f"{metric} {_mean_and_interval(score['mean'], score['interval'])}"
+            for metric, score in dice.items()
+            if "grid" not in metric
+        ]
         rows.append([f"`{name}`", record["data"], record["training"]["what"], "; ".join(shown), record["licence"]])
     columns = ["bundle", "data", "training", "test split", "licence of the data"]
     return (
@@ -300,20 +309,16 @@ def _weights_table() -> str:
     )
 
 
-def _recorded(metric: str, score: Mapping[str, Any]) -> str:
-    bounds = score["interval"]
-    return f"{metric} {score['mean']:.3f}" + (f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "")
-
-
 def _means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the mean of each image over the seeds that have it."""
     cases = dict.fromkeys(case for of_seed in scores for case in of_seed)
     return {case: fmean(of_seed[case] for of_seed in scores if case in of_seed) for case in cases}
 
 
-def _differences(of: Found, variant: str, seed: str) -> list[float]:
-    own, first = of.of_seed(variant, seed, "dice"), of.of_seed(FIRST, seed, "dice")
-    return [own[case] - first[case] for case in own if case in first]
+def _machine(training: Mapping[str, str]) -> str:
+    """Say what a training ran on."""
+    amx = " with AMX" if training["amx"] == "True" else ""
+    return f"{training['gpu'] or training['processor'] + amx}, torch {training['torch']}, MONAI {training['monai']}"
 
 
 def _rate(of: Found, variant: str) -> str:
@@ -329,12 +334,13 @@ def _with_interval(scores: Mapping[str, float], form: str = ".3f", p_value: bool
     values = [*scores.values()]
     if not values:
         return "-"
-    bounds = bootstrap_interval(values)
-    text = f"{fmean(values):{form}}"
-    if bounds:
-        text += f" [{bounds[0]:{form}}, {bounds[1]:{form}}]"
+    text = _mean_and_interval(fmean(values), bootstrap_interval(values), form)
     found = permutation_p_value(values) if p_value else None
     return text if found is None else f"{text}, {p_value_text(found)}"
+
+
+def _mean_and_interval(mean: float, bounds: Sequence[float] | None, form: str = ".3f") -> str:
+    return f"{mean:{form}}" + (f" [{bounds[0]:{form}}, {bounds[1]:{form}}]" if bounds else "")
 
 
 if __name__ == "__main__":

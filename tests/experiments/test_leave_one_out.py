@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,13 @@ def heads(tmp_path_factory) -> Path:
     return folder
 
 
-def run(heads: Path, output: Path) -> int:
+def run(heads: Path, output: Path, *more: str) -> int:
     arguments = ["--dataset-dir", heads, "--output", output / "out", "--results", output / "results" / "brain"]
-    settings = [part for text in (*QUICK, "window=[16,16,16]") for part in ("--set", text)]
+    settings = [part for text in (*QUICK, "window=[16,16,16]", *more) for part in ("--set", text)]
     return leave_one_out.main([*map(str, arguments), *settings])
 
 
-def test_each_head_is_tested_by_a_training_on_the_others(heads, tmp_path):
+def test_each_head_is_tested_by_a_training_on_the_others(heads, tmp_path, capsys):
     assert run(heads, tmp_path) == 0
     rows = list(csv.DictReader((tmp_path / "results" / "brain" / "scores.csv").open()))
     names = sorted(path.name.removesuffix(".nii.gz") for path in (heads / "imagesTr").glob("*.nii.gz"))
@@ -37,6 +38,14 @@ def test_each_head_is_tested_by_a_training_on_the_others(heads, tmp_path):
         assert [Path(entry["image"]).name for entry in datalist["test"]] == [f"{name}.nii.gz"]
         assert datalist["training"] == datalist["validation"]
         assert datalist["test"][0] not in datalist["training"]
+
+    kept = (tmp_path / "results" / "brain" / "scores.csv").read_text()
+    shutil.rmtree(tmp_path / "out")  # another machine
+    assert run(heads, tmp_path) == 0
+    assert (tmp_path / "results" / "brain" / "scores.csv").read_text() == kept
+    assert run(heads, tmp_path, "max_epochs=2") == 2
+    assert "'max_epochs': 1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
     text = page.page(tmp_path / "results")
     dice = [float(row["dice_WT"]) for row in rows]

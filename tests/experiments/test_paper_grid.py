@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep import phantom
-from experiments.paper import grid
+from experiments.paper import collect, grid
 from experiments.paper.protocol import DATASETS, SETTINGS, VARIANTS
 from pu_unet_monai.comparison.variants import make_variants
 from tests.bundles.conftest import REPOSITORY
@@ -45,12 +45,19 @@ def test_trains_and_can_be_repeated(data, tmp_path, monkeypatch, capsys):
     datalist = json.loads((tmp_path / "out" / "isic2018.json").read_text())
     assert len(datalist["training"]) == 8  # of 24
     assert len(datalist["test"]) == 3
-    results = json.loads((tmp_path / "out" / "isic2018" / "compare.json").read_text())
+    results = json.loads((tmp_path / "out" / "isic2018" / "seed_0" / "compare.json").read_text())
     assert list(results["variants"]) == list(few)
     assert results["image_size"] == 32
     capsys.readouterr()
     assert grid.main([*command, *settings]) == 0
     assert capsys.readouterr().out.count("done before") == 2
+
+    kept = tmp_path / "results"
+    assert collect.main(["--grid", str(tmp_path / "out"), "--output", str(kept)]) == 0
+    elsewhere = ["--output", str(tmp_path / "elsewhere"), "--results", str(kept)]  # a later --output counts
+    assert grid.main([*command, *elsewhere, *settings]) == 0
+    assert not (tmp_path / "elsewhere").exists()
+    assert "2 kept before, 0 others" in capsys.readouterr().out
 
 
 def test_missing_dataset(tmp_path, capsys):

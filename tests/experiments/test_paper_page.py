@@ -10,6 +10,7 @@ import pytest
 
 from experiments.paper import collect, page
 from experiments.paper.protocol import DATASETS, VARIANTS
+from pu_unet_monai.errors import UserError
 
 BASELINE, PU = page.FIRST, page.PU
 MACHINE = {"gpu": None, "processor": "a processor", "amx": True, "torch": "2", "monai": "1"}
@@ -36,17 +37,17 @@ def results(tmp_path: Path) -> Path:
     rows = scores(BASELINE, 0, 0.5) + scores(BASELINE, 1, 0.5) + scores(PU, 0, 0.6) + scores(PU, 1, 0.7)
     write_csv(tmp_path / "kvasir" / "scores.csv", rows)
     training = {"variant": PU, "seed": 0, "done": 1, "epochs": 2, "best_epoch": 2, "seconds": 120.0}
-    training |= {"gradient_norm_max": 7.5, "non_finite_gradients": 3, "clipped_share": 0.25}
+    training |= {"gradient_norm_max": 7.5, "non_finite_gradients": 3, "clipped_share": 0.25, "failed": "", **MACHINE}
     write_csv(tmp_path / "kvasir" / "trainings.csv", [training])
-    grid = {"machine": MACHINE, "image_size": 128, "channels": [16, 32], "max_epochs": 40, "failed": {}}
-    (tmp_path / "kvasir" / "grid.json").write_text(json.dumps(grid))
+    protocol = {"image_size": 128, "channels": [16, 32], "max_epochs": 40}
+    (tmp_path / "kvasir" / "protocol.json").write_text(json.dumps(protocol))
     return tmp_path
 
 
 def test_answer_says_what_the_scores_do(results):
     text = page.page(results)
-    assert "Dice +0.150 (95 % interval +0.150 to +0.150, p < 0.001; 20 images, 2 seeds" in text
-    assert "alone gave +0.100, +0.200): better." in text
+    assert "Dice +0.150 (95 % interval +0.150 to +0.150, p < 0.001; 20 images, " in text
+    assert "seeds alone: +0.100, +0.200): better." in text
     assert "BUSI" not in text.partition("## Tables")[0].partition("## Does")[2]
 
 
@@ -60,13 +61,13 @@ def test_no_difference_is_called_that(results):
 
 def test_worse_is_called_worse(results):
     write_csv(results / "kvasir" / "scores.csv", scores(BASELINE, 0, 0.5) + scores(PU, 0, 0.4))
-    assert "which alone gave -0.100): worse." in page.page(results)
+    assert "seeds alone: -0.100): worse." in page.page(results)
 
 
 def test_seeds_that_disagree_are_named(results):
     rows = scores(BASELINE, 0, 0.5) + scores(PU, 0, 0.4) + scores(BASELINE, 1, 0.5) + scores(PU, 1, 0.8)
     write_csv(results / "kvasir" / "scores.csv", rows)
-    assert "alone gave -0.100, +0.300): better on average, but not under every seed." in page.page(results)
+    assert "seeds alone: -0.100, +0.300): better on average, but not under every seed." in page.page(results)
 
 
 def test_published_numbers_stand_beside(results):
@@ -89,7 +90,7 @@ def test_the_committed_page_is_that_of_the_committed_scores():
 
 
 def test_collect(tmp_path):
-    cell = tmp_path / "grid" / "busi" / PU.replace(":", ",") / "seed_2"
+    cell = tmp_path / "grid" / "busi" / "seed_2" / PU.replace(":", ",") / "seed_2"
     epochs = [
         {
             "epoch": e,
@@ -103,9 +104,9 @@ def test_collect(tmp_path):
     ]
     write_csv(cell / "epochs.csv", epochs)
     (cell / "done.json").write_text("{}")
-    costs = {"parameters": 1, "macs": 2, "step_seconds": 0.1, "step_bytes": 3, "scores": {}}
-    compare = {"machine": MACHINE, "failed": {}, "image_size": 128, "variants": {PU: costs}}
-    (tmp_path / "grid" / "busi" / "compare.json").write_text(json.dumps(compare))
+    failed = {f"{PU}, seed 3": "the loss is nan"}
+    compare = {"machine": MACHINE, "failed": failed, "image_size": 128, "package": "1"}
+    (cell.parents[1] / "compare.json").write_text(json.dumps(compare))
     own = [{key: row[key] for key in ("case", "dice")} for row in scores(PU, 2, 0.5)]
     write_csv(cell / "scores.csv", own)
     unfinished = cell.parent / "seed_3"
@@ -115,6 +116,8 @@ def test_collect(tmp_path):
     assert kept == [{"variant": PU, "seed": "2", **{k: str(v) for k, v in row.items()}} for row in own]
     row, other = csv.DictReader((tmp_path / "out" / "busi" / "trainings.csv").open())
     assert (other["seed"], other["done"], other["epochs"]) == ("3", "0", "1")
+    assert (row["failed"], other["failed"]) == ("", "the loss is nan")
+    assert (row["processor"], row["package"]) == ("a processor", "1")
     assert (row["variant"], row["seed"], row["done"], row["best_epoch"]) == (PU, "2", "1", "2")
     assert (float(row["seconds"]), float(row["gradient_norm_max"]), row["non_finite_gradients"]) == (31.5, 9.0, "3")
     assert float(row["clipped_share"]) == pytest.approx(0.3)
@@ -122,18 +125,53 @@ def test_collect(tmp_path):
     assert set(DATASETS) == {"kvasir", "busi", "isic2018"}
 
 
+def comparison(folder: Path, variant: str, seed: int, dice: float, done: bool = True, max_epochs: int = 40) -> Path:
+    cell = folder / variant.replace(":", ",") / f"seed_{seed}"
+    write_csv(cell / "epochs.csv", [{"epoch": 1, "seconds": 1.0, "dice": dice}])
+    write_csv(cell / "scores.csv", [{"case": "c0", "dice": dice}])
+    if done:
+        (cell / "done.json").write_text("{}")
+    compare = {"machine": MACHINE, "failed": {}, "max_epochs": max_epochs, "package": "1"}
+    (folder / "compare.json").write_text(json.dumps(compare))
+    return folder
+
+
+def test_what_was_kept_before_stays(tmp_path):
+    output = tmp_path / "kvasir"
+    collect.collect(comparison(tmp_path / "a", PU, 0, 0.5), output)
+    collect.collect(comparison(tmp_path / "b", BASELINE, 1, 0.4), output)
+    collect.collect(comparison(tmp_path / "c", PU, 0, 0.1, done=False), output)
+    found = page.Found(output)
+    assert [(row["variant"], row["seed"], row["dice"]) for row in found.rows] == [
+        (BASELINE, "1", "0.4"),
+        (PU, "0", "0.5"),
+    ]
+    assert [row["done"] for row in found.trainings] == ["1", "1"]
+    assert collect.kept_trainings(output, {"max_epochs": 40}) == {(BASELINE, 1), (PU, 0)}
+    assert collect.kept_trainings(output, {"max_epochs": 1}) == set()
+    assert collect.kept_trainings(tmp_path / "nothing", {}) == set()
+
+
+def test_other_protocols_are_not_mixed(tmp_path):
+    output = tmp_path / "kvasir"
+    collect.collect(comparison(tmp_path / "a", PU, 0, 0.5), output)
+    with pytest.raises(UserError, match="max_epochs 40, not 1 as"):
+        collect.collect(comparison(tmp_path / "b", BASELINE, 0, 0.4, max_epochs=1), output)
+    assert len(page.Found(output).rows) == 1
+
+
 def test_nothing_to_collect(tmp_path, capsys):
     assert collect.main(["--grid", str(tmp_path)]) == 2
     assert "holds no comparison" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", ["no folder", "no grid.json", "damaged grid.json"])
+@pytest.mark.parametrize("damage", ["no folder", "no protocol", "damaged protocol"])
 def test_mistakes_leave_the_page_as_it_is(results, tmp_path, capsys, damage):
     folder = tmp_path / "typo" if damage == "no folder" else results
-    if damage == "no grid.json":
-        (results / "kvasir" / "grid.json").unlink()
-    if damage == "damaged grid.json":
-        (results / "kvasir" / "grid.json").write_text("[")
+    if damage == "no protocol":
+        (results / "kvasir" / "protocol.json").unlink()
+    if damage == "damaged protocol":
+        (results / "kvasir" / "protocol.json").write_text("[")
     output = tmp_path / "results.md"
     output.write_text("as it was")
     assert page.main(["--results", str(folder), "--output", str(output)]) == 2
