@@ -132,13 +132,7 @@ def _check(args: argparse.Namespace, protocol: Protocol) -> None:
         raise UserError(f"{', '.join(twice)}: given more than once with --vary and --set; leave one out.")
     config = protocol.training_config
     check_keys([key for key in varied if key != PRESET], config, f"--vary: {protocol.config('train.json')}")
-    check_keys(protocol.settings, config, f"--set: {protocol.config('train.json')}")
-    if not protocol.datalist_file.is_file():
-        raise UserError(
-            f"--datalist {protocol.datalist_file}: no such file; write it with python -m data_prep.<dataset>."
-        )
-    protocol.config("evaluate.json")
-    _ = protocol.entries  # says what is wrong with dataset, datalist or split
+    protocol.check()
 
 
 def _definition(key: str) -> str:

@@ -15,7 +15,7 @@ from monai.utils import ensure_tuple
 
 from pu_unet_monai import __version__
 from pu_unet_monai.comparison.protocol import Protocol
-from pu_unet_monai.config_keys import check_keys, parse_settings
+from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.errors import INTERRUPTED, UserError, join_some
 from pu_unet_monai.evaluation.pictures import read_examples
@@ -92,12 +92,7 @@ def _check(protocol: Protocol) -> Path:
         raise UserError(
             f"--set {', '.join(own)}: evaluate sets these itself; see --dataset-dir, --datalist, --split, --output."
         )
-    protocol.config("evaluate.json")
-    check_keys(protocol.settings, protocol.training_config, f"--set: {protocol.config('train.json')}")
-    if not protocol.datalist_file.is_file():
-        raise UserError(
-            f"--datalist {protocol.datalist_file}: no such file; write it with python -m data_prep.<dataset>."
-        )
+    protocol.check()
     names = Counter(name_of_files(ensure_tuple(entry["image"])) for entry in protocol.entries)
     if twice := [name for name, count in names.items() if count > 1]:
         raise UserError(

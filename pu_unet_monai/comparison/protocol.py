@@ -14,6 +14,7 @@ from monai.utils import ensure_tuple
 
 from pu_unet_monai import __version__
 from pu_unet_monai.comparison.variants import Variant
+from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.datalist import load_datalist
 from pu_unet_monai.errors import UserError
@@ -76,6 +77,20 @@ class Protocol:
     def entries(self) -> Sequence[Mapping[str, Any]]:
         """The cases that scores are of."""
         return load_datalist(self.datalist_file, self.dataset_dir, self.split)
+
+    def check(self) -> None:
+        """Refuse what can be seen to be wrong before anything is built.
+
+        Raises:
+            UserError: if a setting names no key of the bundle, or bundle, datalist, dataset or split are not there.
+        """
+        check_keys(self.settings, self.training_config, f"--set: {self.config('train.json')}")
+        self.config("evaluate.json")
+        if not self.datalist_file.is_file():
+            raise UserError(
+                f"--datalist {self.datalist_file}: no such file; write it with python -m data_prep.<dataset>."
+            )
+        _ = self.entries  # says what is wrong with dataset, datalist or split
 
     def identity(self, variant: Variant | None = None) -> dict[str, Any]:
         """Return what decides results: settings, split, and the contents of all files, a variant's preset too."""
