@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from experiments.paper.collect import RESULTS
-from experiments.paper.protocol import DATASETS, VARIANTS
+from experiments.paper.protocol import DATASETS, SEEDS, VARIANTS
 from experiments.paper.published import ABLATIONS, BASELINE, FALSE_POSITIVE_RATES, GAINS, PU_UNET
 from pu_unet_monai.errors import UserError, print_error
 from pu_unet_monai.evaluation.pictures import NOTICE
@@ -135,6 +135,10 @@ def _head(found: Mapping[str, Found]) -> str:
         return "\n\n".join([*lines, "No training of the grid is done yet."])
     grid = next(iter(found.values())).protocol
     machines = {_machine(training) for of in found.values() for training in of.trainings}
+    done = sum(training["done"] == "1" for of in found.values() for training in of.trainings)
+    planned = len(DATASETS) * len(VARIANTS) * len(SEEDS)
+    if done < planned:
+        lines.append(f"**{done} of {planned} trainings of the grid are done so far; the others are dashes below.**")
     lines.append(
         "The reduced protocol: input "
         f"{grid['image_size']}x{grid['image_size']}, widths {grid['channels'][0]} to {grid['channels'][-1]}, "
@@ -180,6 +184,8 @@ def _verdict(p_value: float, gains: Sequence[float]) -> str:
     if p_value >= _SURE:
         return "no difference that these images can show"
     direction = "better" if fmean(gains) > 0 else "worse"
+    if len(gains) == 1:
+        return f"{direction}, as far as one training of each can say"
     if min(gains) > 0 or max(gains) < 0:
         return direction
     return f"{direction} on average, but not under every seed"
