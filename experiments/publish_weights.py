@@ -6,10 +6,10 @@ r"""Put the weights of a training that ``compare`` ran into its bundle, in half 
     python -m experiments.publish_weights --bundle bundles/pu_unet_kvasir \
         --cell output/weights/kvasir/placement=low_resolution/seed_42
 
-Written are ``models/model.pt`` and ``models/model.json`` of the bundle, ``docs/weights.json`` (data, split, settings,
-epochs, hardware, scores with intervals, licence), ``docs/scores.csv`` (the score of every image), ``docs/epochs.csv``
-and, in the metadata, the mean scores. The scores are those of the published weights, by ``evaluate``, not of the ones
-they were rounded from.
+Written are ``models/model.pt`` and ``models/model.json`` of the bundle, ``docs/weights.json`` and ``.md`` (data, split,
+settings, epochs, hardware, scores with intervals, licence), ``docs/scores.csv`` (the score of every image),
+``docs/epochs.csv`` and, in the metadata, the mean scores. The scores are those of the published weights, by
+``evaluate``, not of the ones they were rounded from.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.cell_pieces import half_precision
+from experiments.weights_record import markdown, metadata_with, weights_record
 from pu_unet_monai.__main__ import main as run_command
 from pu_unet_monai.errors import UserError, print_error
-from pu_unet_monai.evaluation.scores import read_rows, summarise
-from pu_unet_monai.files import atomic_path, file_sha256, read_csv, read_json, write_json
+from pu_unet_monai.evaluation.tables import write_results
+from pu_unet_monai.files import atomic_path, read_json
 from pu_unet_monai.runtime.trained_with import read_facts, write_facts
 
 __all__ = ["main", "publish"]
 
-_PLACES = ("bundle_root", "dataset_dir", "datalist_file", "output_dir", "ckpt_dir")
 _LARGEST = 30_000_000
 
 
@@ -77,15 +76,15 @@ def publish(args: argparse.Namespace) -> None:
     command += ["--output", staging, "--set", f"ckpt_dir={weights.parent}", "--set", "num_workers=0"]
     if run_command([*map(str, command)]):
         raise UserError(f"{staging}: the evaluation of the published weights failed.")
-    record = _record(args, config, facts, weights, read_json(datalist))
-    metadata = _metadata(args.bundle, record)
+    record = weights_record(args.bundle.resolve().name, args.cell, weights, facts, read_json(datalist), args.note)
+    metadata = metadata_with(record, read_json(args.bundle / "configs" / "metadata.json"))
     for name, folder in (("model.pt", "models"), ("model.json", "models"), ("scores.csv", "docs")):
         source = weights.with_name(name) if folder == "models" else staging / name
         with atomic_path(args.bundle / folder / name) as path:
             shutil.copyfile(source, path)
     with atomic_path(args.bundle / "docs" / "epochs.csv") as path:
         shutil.copyfile(args.cell / "epochs.csv", path)
-    write_json(args.bundle / "docs" / "weights.json", record)
+    write_results(record, markdown(record), args.bundle / "docs" / "weights")
     with atomic_path(args.bundle / "configs" / "metadata.json") as path:
         path.write_text(json.dumps(metadata, indent=4) + "\n", encoding="utf-8")
 
@@ -113,62 +112,6 @@ def _write_half(source: Path, target: Path, facts: Mapping[str, Any]) -> None:
     with atomic_path(target) as path:
         path.write_bytes(content)
     write_facts(target, facts)
-
-
-def _machine(cell: Path) -> dict[str, Any]:
-    """Return the machine that trained: of pieces that were joined, or of the comparison."""
-    own, comparison = cell / "machine.json", cell.parents[1] / "compare.json"
-    return dict(read_json(own) if own.is_file() else read_json(comparison)["machine"])
-
-
-def _record(
-    args: argparse.Namespace,
-    config: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    weights: Path,
-    datalist: Mapping[str, Any],
-) -> dict[str, Any]:
-    epochs = read_csv(args.cell / "epochs.csv")
-    best = max((row for row in epochs if row.get("dice")), key=lambda row: float(row["dice"]))
-    hours = statistics.median(float(row["seconds"]) for row in epochs) * len(epochs) / 3600
-    size = facts.get("image_size") or facts.get("roi_size")
-    what = (
-        f"input {size}, widths {facts['channels'][0]} to {facts['channels'][-1]}, {len(epochs)} epochs, {hours:.1f} h"
-    )
-    return {
-        "weights_sha256": file_sha256(weights),
-        "note": args.note,
-        "data": datalist["name"],
-        "licence": datalist["licence"],
-        "datalist": {
-            "provenance": datalist["provenance"],
-            "images": {name: len(datalist[name]) for name in ("training", "validation", "test")},
-        },
-        "trained_with": dict(facts),
-        "training": {
-            "what": what,
-            "settings": {key: value for key, value in config.items() if key not in _PLACES},
-            "epochs": len(epochs),
-            "best_epoch": int(best["epoch"]),
-            "best_validation_dice": round(float(best["dice"]), 4),
-            "hours": round(hours, 2),
-            "machine": _machine(args.cell),
-        },
-        "split": "test",
-        "scores": summarise(read_rows(weights.parents[1] / "scores.csv")),
-        "command": f"python -m pu_unet_monai evaluate --bundle bundles/{args.bundle.resolve().name} "
-        "--dataset-dir DIR --datalist FILE --output output/evaluation",
-    }
-
-
-def _metadata(bundle: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the bundle's metadata with the mean scores, and what these weights are."""
-    metadata: dict[str, Any] = read_json(bundle / "configs" / "metadata.json")
-    means = {f"test_{name}": round(score["mean"], 4) for name, score in record["scores"].items()}
-    metadata["eval_metrics"] = {"test_cases": record["datalist"]["images"]["test"], **means}
-    told = f"{record['data']}; {record['training']['what']}"
-    metadata["weights_notes"] = {record["weights_sha256"]: f"{told}; {record['note']}" if record["note"] else told}
-    return metadata
 
 
 if __name__ == "__main__":

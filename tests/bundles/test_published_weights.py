@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments.weights_record import markdown
 from pu_unet_monai.__main__ import main
 from pu_unet_monai.files import file_sha256
 from pu_unet_monai.runtime.bundle import TrainedBundle
@@ -42,6 +43,7 @@ def test_weights_are_those_of_the_record(name: str) -> None:
     assert record["licence"]
     means = {f"test_{key}": round(score["mean"], 4) for key, score in record["scores"].items()}
     assert bundle.metadata["eval_metrics"].items() >= means.items()
+    assert RECORDS[name].with_suffix(".md").read_text() == markdown(record) + "\n"
 
 
 @pytest.mark.real_data

@@ -39,7 +39,7 @@ def cell(comparison, tmp_path) -> Path:
 
 @pytest.fixture
 def bundle(tmp_path) -> Path:
-    ignored = shutil.ignore_patterns("model.pt", "model.json", "weights.json", "scores.csv", "epochs.csv")
+    ignored = shutil.ignore_patterns("model.pt", "model.json", "weights.*", "scores.csv", "epochs.csv")
     shutil.copytree(REPOSITORY / "bundles" / "pu_unet_kvasir", tmp_path / "pu_unet_kvasir", ignore=ignored)
     return tmp_path / "pu_unet_kvasir"
 
@@ -66,6 +66,11 @@ def test_record_is_of_the_weights_that_are_published(cell, bundle, dataset, tmp_
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     assert metadata["eval_metrics"]["test_dice"] == round(record["scores"]["dice"]["mean"], 4)
     assert metadata["weights_notes"][record["weights_sha256"]].endswith("; small")
+
+    text = (bundle / "docs" / "weights.md").read_text()
+    assert "32 to train, 4 to choose the epoch, 4 for test" in text
+    assert f"| dice | 4 | {record['scores']['dice']['mean']:.3f} |" in text
+    assert "\n- small\n" in text
 
     places = ["--dataset-dir", dataset.folder, "--datalist", dataset.datalist, "--output", tmp_path / "report"]
     assert main(["evaluate", "--bundle", str(bundle), *map(str, places), "--set", "num_workers=0"]) == 0
