@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "segment a folder of images with a trained bundle",
     "evaluate": "score a trained bundle on a part of a dataset, with intervals and a report to look at",
     "compare": "train variants of a bundle side by side, and table what each costs and reaches",
+    "inspect": "look at a bundle without running anything in it",
     "export": "write a trained network as TorchScript, ONNX and OpenVINO",
 }
 

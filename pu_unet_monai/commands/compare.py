@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pu_unet_monai.commands.options import add_trust
 from pu_unet_monai.comparison.cell import Cell
 from pu_unet_monai.comparison.cost import load_or_measure_costs
 from pu_unet_monai.comparison.picture import draw_comparison
@@ -26,6 +27,7 @@ _OWN = ("seed", "bundle_root", "dataset_dir", "datalist_file", "output_dir", "ck
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--bundle", type=Path, required=True, help="folder of a bundle that trains")
+    add_trust(parser)
     parser.add_argument("--dataset-dir", type=Path, required=True, help="folder of the dataset")
     parser.add_argument("--datalist", type=Path, required=True, help="its datalist, as data_prep writes it")
     parser.add_argument("--output", type=Path, required=True, help="folder for trainings, table and picture")
@@ -132,7 +134,7 @@ def _check(args: argparse.Namespace, protocol: Protocol) -> None:
         raise UserError(f"{', '.join(twice)}: given more than once with --vary and --set; leave one out.")
     config = protocol.training_config
     check_keys([key for key in varied if key != PRESET], config, f"--vary: {protocol.config('train.json')}")
-    protocol.check()
+    protocol.check(args.trust)
 
 
 def _definition(key: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from monai.utils import ensure_tuple
 
 from pu_unet_monai import __version__
+from pu_unet_monai.commands.options import add_trust
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.data.case_name import name_of_files
@@ -36,6 +37,7 @@ _OWN = ("bundle_root", "dataset_dir", "datalist_file", "output_dir", "resume", "
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--bundle", type=Path, required=True, help="folder of a bundle with weights")
+    add_trust(parser)
     parser.add_argument("--dataset-dir", type=Path, required=True, help="folder of the dataset")
     parser.add_argument("--datalist", type=Path, required=True, help="its datalist, as data_prep writes it")
     parser.add_argument("--split", default="test", help="the part to evaluate (default test)")
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: if an option is wrong, or the evaluation fails.
     """
     protocol = Protocol(args.bundle, args.dataset_dir, args.datalist, args.split, parse_settings(args.set), args.output)
-    weights = _check(protocol)
+    weights = _check(protocol, args.trust)
     protocol = replace(protocol, settings={**_facts(weights, protocol.training_config), **protocol.settings})
     make_folder(args.output)
     examples = args.output / "examples.npz"
@@ -86,13 +88,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(protocol: Protocol) -> Path:
+def _check(protocol: Protocol, trusted: bool) -> Path:
     """Refuse what can be seen to be wrong before anything is run, and return the file of weights."""
     if own := [key for key in protocol.settings if key.lstrip("+~").split("#")[0] in _OWN]:
         raise UserError(
             f"--set {', '.join(own)}: evaluate sets these itself; see --dataset-dir, --datalist, --split, --output."
         )
-    protocol.check()
+    protocol.check(trusted)
     names = Counter(name_of_files(ensure_tuple(entry["image"])) for entry in protocol.entries)
     if twice := [name for name, count in names.items() if count > 1]:
         raise UserError(

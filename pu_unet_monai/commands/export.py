@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from pu_unet_monai.commands.options import add_trust
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.evaluation.pictures import NOTICE
@@ -29,6 +30,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--bundle", type=Path, required=True, help="folder of a bundle with weights")
+    add_trust(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder for the exported networks and export.json")
     parser.add_argument(
         "--format",
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     formats = list(dict.fromkeys(args.format))
     check_packages(formats)
     settings = parse_settings(args.set)
-    bundle = TrainedBundle(args.bundle, settings | {"device": torch.device("cpu")})
+    bundle = TrainedBundle(args.bundle, settings | {"device": torch.device("cpu")}, args.trust)
     # PyTorch's GroupNorm is 10 to 100 times less exact where channels are last
     bundle.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     make_folder(args.output)

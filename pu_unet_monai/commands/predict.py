@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from pu_unet_monai.commands.options import add_trust
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.data.dicom_files import holds_dicom
 from pu_unet_monai.errors import INTERRUPTED, UserError, find_user_error, first_cause, join_some, tell_torchrun
@@ -35,6 +36,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--bundle", type=Path, required=True, help="folder of a bundle with weights")
+    add_trust(parser)
     parser.add_argument(
         "--input",
         type=Path,
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     """
     processes = Processes()
     args.device = args.device or processes.default_device()
-    bundle = TrainedBundle(args.bundle, _overrides(args))
+    bundle = TrainedBundle(args.bundle, _overrides(args), args.trust)
     cases, segment = _find(bundle, args)
     cases = processes.agree(cases)
     if args.output.resolve() in {folder.resolve() for folder in cases.folders}:

@@ -19,6 +19,7 @@ from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.datalist import load_datalist
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import file_sha256
+from pu_unet_monai.inspection.config_code import refuse_foreign_code
 
 __all__ = ["Protocol"]
 
@@ -78,12 +79,18 @@ class Protocol:
         """The cases that scores are of."""
         return load_datalist(self.datalist_file, self.dataset_dir, self.split)
 
-    def check(self) -> None:
+    def check(self, trusted: bool = False) -> None:
         """Refuse what can be seen to be wrong before anything is built.
 
+        Args:
+            trusted: whether the bundle's configuration may hold any code. Defaults to False.
+
         Raises:
-            UserError: if a setting names no key of the bundle, or bundle, datalist, dataset or split are not there.
+            UserError: if the bundle would run foreign code, a setting names no key of it, or bundle, datalist,
+                dataset or split are not there.
         """
+        if not trusted:
+            refuse_foreign_code(self.bundle)
         check_keys(self.settings, self.training_config, f"--set: {self.config('train.json')}")
         self.config("evaluate.json")
         if not self.datalist_file.is_file():

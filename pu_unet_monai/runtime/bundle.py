@@ -17,6 +17,7 @@ from monai.utils import CommonKeys
 from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.files import file_sha256
+from pu_unet_monai.inspection.config_code import refuse_foreign_code
 from pu_unet_monai.runtime.network_overrides import network_overrides
 from pu_unet_monai.runtime.trained_with import read_facts
 from pu_unet_monai.runtime.weights import load_weights
@@ -32,15 +33,20 @@ class TrainedBundle:
     Args:
         folder: the bundle, with ``configs/`` and ``models/``.
         overrides: configuration keys to set, such as ``{"image_size": 128, "device": torch.device("cpu")}``.
+        trusted: whether to run its configuration whatever it holds. Defaults to False: one that would run code beyond
+            components of MONAI, PyTorch and this package is refused.
 
     Raises:
-        UserError: if the folder is no bundle, a key is unknown, or the weights are missing or do not fit.
+        UserError: if the folder is no bundle, would run foreign code, a key is unknown, or the weights are missing or
+            do not fit.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None, trusted: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.name = self.folder.resolve().name
-        parser = _read_config(self.folder, overrides or {})
+        parser = _read_config(self.folder, overrides or {}, trusted)
         self.metadata: dict[str, Any] = parser["_meta_"]
         image = self.metadata["network_data_format"]["inputs"]["image"]
         self.spatial_dims, self.in_channels = len(image["spatial_shape"]), int(image["num_channels"])
@@ -99,11 +105,13 @@ class TrainedBundle:
         return result
 
 
-def _read_config(folder: Path, overrides: Mapping[str, Any]) -> ConfigParser:
+def _read_config(folder: Path, overrides: Mapping[str, Any], trusted: bool) -> ConfigParser:
     config_file, meta_file = folder / "configs" / "inference.json", folder / "configs" / "metadata.json"
     missing = [str(path) for path in (config_file, meta_file) if not path.is_file()]
     if missing:
         raise UserError(f"--bundle {folder}: not a bundle, there is no {' and no '.join(missing)}.")
+    if not trusted:
+        refuse_foreign_code(folder)
     parser = ConfigParser()
     try:
         parser.read_config(config_file)

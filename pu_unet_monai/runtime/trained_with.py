@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import file_sha256, read_json, write_json
 
 __all__ = ["read_facts", "trained_with", "write_facts"]
@@ -32,7 +33,7 @@ def read_facts(weights: Path) -> dict[str, Any]:
     """Return what :func:`write_facts` wrote of these very weights; nothing where it did not.
 
     Raises:
-        UserError: if the file is damaged.
+        UserError: if the file is damaged, or holds what a configuration would run.
     """
     path = weights.with_suffix(".json")
     if not path.is_file() or not weights.is_file():
@@ -61,4 +62,18 @@ def _read(path: Path, _: int, weights: Path, __: int) -> dict[str, Any]:
     if facts.pop(_HASH, None) != file_sha256(weights):
         _log.warning("%s: is not of the weights beside it, and left aside; give what they were trained with", path)
         return {}
+    if code := [key for key, value in facts.items() if _holds_code(value)]:
+        raise UserError(
+            f"{path}: {', '.join(code)}: expected plain values, found what MONAI would run ($), look up (@) or read "
+            "(%); do not use these weights, or remove the file and give its keys with --set."
+        )
     return facts
+
+
+def _holds_code(value: Any) -> bool:
+    """Tell whether a value, put into a configuration, would be more than itself."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_code, (*value, *value.values())))
+    if isinstance(value, list):
+        return any(map(_holds_code, value))
+    return isinstance(value, str) and any(sign in value for sign in "$@%")

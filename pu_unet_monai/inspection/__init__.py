@@ -1,0 +1,1 @@
+"""Looking at a bundle, or at files from strangers, without running anything in them."""

@@ -1,0 +1,167 @@
+"""What of a bundle's configuration MONAI would run: expressions, imports and targets."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.inspection.known_code import concern_about
+
+__all__ = ["Code", "config_files", "find_code", "read_config", "refuse_foreign_code"]
+
+_REFERENCE = re.compile(r"@\w*(?:(?:#|::)+\w+)*")
+_OTHER_FILE = re.compile(r"\.(json|ya?ml)\b", re.IGNORECASE)
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Code:
+    """A piece of configuration that is run.
+
+    Args:
+        file: the configuration.
+        key: where it stands, such as ``train#trainer``.
+        text: the expression with its ``$``, ``_target_ NAME``, or ``%FILE``, whose content is put there.
+        concern: why it is more than a segmentation needs, None if it is not.
+    """
+
+    file: Path
+    key: str
+    text: str
+    concern: str | None
+
+    def __str__(self) -> str:
+        return f"{self.file.name} {self.key}: {self.text}" + (f" ({self.concern})" if self.concern else "")
+
+
+def config_files(bundle: Path) -> list[Path]:
+    """Return the configurations of a bundle, presets and that of the log too."""
+    paths = (bundle / "configs").rglob("*")
+    return sorted(path for path in paths if path.suffix.lower() in (".json", ".yaml", ".yml", ".conf"))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration as it is written; nothing in it is evaluated.
+
+    Raises:
+        UserError: if it is no JSON, YAML or logging configuration, or no object.
+    """
+    try:
+        content = _read_logging(path) if path.suffix == ".conf" else ConfigParser.load_config_file(path)
+    except Exception as error:  # JSON's and YAML's own, and those of encodings
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: cannot be read ({reason}); expected JSON or YAML.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, expected an object with keys.")
+    return content
+
+
+def _read_logging(path: Path) -> dict[str, Any]:
+    """Return what ``logging.config.fileConfig`` evaluates of a file, in the form of MONAI's configurations."""
+    parser = configparser.RawConfigParser()
+    parser.read_string(path.read_text(encoding="utf-8"), str(path))
+    content: dict[str, Any] = {}
+    for section in parser.sections():
+        values = parser[section]
+        evaluated = {key: f"${values[key]}" for key in ("args", "kwargs") if values.get(key)}
+        if "class" in values:
+            evaluated["_target_"] = f"logging.{values['class'].removeprefix('logging.')}"
+        if evaluated:
+            content[section] = evaluated
+    return content
+
+
+def find_code(files: Iterable[Path]) -> list[Code]:
+    """Return all that MONAI would run of configurations, none of it run.
+
+    Args:
+        files: those that are used together: names that one imports may be used by another.
+
+    Raises:
+        UserError: as :func:`read_config`.
+    """
+    found = [(file, key, text) for file in files for key, text in _walk(read_config(file), "")]
+    names = _imported([text for _, _, text in found])
+    return [Code(file, key, text, _concern(text, names)) for file, key, text in found]
+
+
+def refuse_foreign_code(bundle: Path) -> None:
+    """Refuse a bundle whose configurations would run more than a segmentation needs.
+
+    What is known are MONAI's, PyTorch's, Ignite's and our own components, and plain expressions of them. That is a
+    guard against what is evident, and no sandbox.
+
+    Args:
+        bundle: folder of the bundle.
+
+    Raises:
+        UserError: naming the first pieces that are not known.
+    """
+    foreign = [code for code in find_code(config_files(bundle)) if code.concern]
+    if not foreign:
+        return
+    others = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+    raise UserError(
+        f"--bundle {bundle}: would run code that no segmentation needs: {'; '.join(map(str, foreign[:_SHOWN]))}"
+        f"{others}. Look at it with python -m pu_unet_monai inspect {bundle}; if you trust its author, give --trust."
+    )
+
+
+def _walk(content: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the key and text of all expressions and targets."""
+    if isinstance(content, str):
+        if content.startswith("$") or (content.startswith("%") and _OTHER_FILE.search(content)):
+            yield key, content
+    elif isinstance(content, list):
+        for index, item in enumerate(content):
+            yield from _walk(item, f"{key}[{index}]")
+    elif isinstance(content, dict):
+        for name, item in content.items():
+            inner = f"{key}#{name}" if key else str(name)
+            if name == "_target_" and not str(item).startswith("$"):
+                yield key, f"_target_ {item}"
+            else:
+                yield from _walk(item, inner)
+
+
+def _imported(texts: Iterable[str]) -> dict[str, str]:
+    """Return what the imports among expressions name, by the names that they give it."""
+    names = {"sys": "sys"}  # which a logging configuration has
+    for text in texts:
+        tree = _parse(text)
+        for node in ast.walk(tree) if tree else ():
+            if isinstance(node, ast.Import):
+                names |= {alias.asname or alias.name.partition(".")[0]: _bound(alias) for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _bound(alias: ast.alias) -> str:
+    """Return the module that ``import a.b`` (``a``) or ``import a.b as c`` (``a.b``) gives a name to."""
+    return alias.name if alias.asname else alias.name.partition(".")[0]
+
+
+def _concern(text: str, names: dict[str, str]) -> str | None:
+    if text.startswith("_target_ "):
+        return concern_about(text.removeprefix("_target_ "))
+    if text.startswith("%"):
+        return "takes what another file holds"
+    tree = _parse(text)
+    return "cannot be read" if tree is None else concern_about(tree, names)
+
+
+def _parse(text: str) -> ast.AST | None:
+    """Return the syntax tree of an expression, with references as names; None if it is none."""
+    try:
+        return ast.parse(_REFERENCE.sub("_reference", text.removeprefix("$")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

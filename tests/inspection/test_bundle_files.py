@@ -1,0 +1,70 @@
+"""The files of a bundle, of which none is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+
+import pytest
+import torch
+
+from pu_unet_monai.inspection.bundle_files import list_files
+
+
+class Trap:
+    def __reduce__(self):
+        return os.system, ("touch was_run",)
+
+
+def test_sizes_and_hashes(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "README.md").write_bytes(b"text")
+    torch.save({"a": torch.zeros(2)}, tmp_path / "model.pt")
+    readme, weights = sorted(list_files(tmp_path), key=lambda file: file.name)
+    assert (readme.name, readme.size) == ("docs/README.md", 4)
+    assert readme.sha256 == hashlib.sha256(b"text").hexdigest()
+    assert weights.concern is None
+
+
+@pytest.mark.parametrize(
+    ("name", "concern"),
+    [
+        ("zipped.pt", "would call posix.system; load it with weights_only=True alone"),
+        ("plain.pt", "is not in PyTorch's zipped format"),
+        ("cut.pt", "is not in PyTorch's zipped format"),
+        ("script.ts", "is a TorchScript program"),
+        ("script.pt", "is a TorchScript program"),
+        ("code.py", "is code"),
+        ("outside.json", "is a link to .*, outside of the bundle"),
+        ("folder", "is a link to .*, outside of the bundle"),
+        ("pipe", "is no ordinary file"),
+    ],
+)
+def test_what_could_run_or_lies_elsewhere_is_named(tmp_path, monkeypatch, name, concern):
+    monkeypatch.chdir(tmp_path)
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    path = bundle / name
+    if name == "zipped.pt":
+        torch.save({"a": Trap()}, path)
+    elif name == "plain.pt":
+        path.write_bytes(pickle.dumps(Trap()))
+    elif name == "cut.pt":
+        torch.save({"a": torch.zeros(100)}, path)
+        path.write_bytes(path.read_bytes()[:200])
+    elif name.startswith("script"):
+        torch.jit.script(torch.nn.ReLU()).save(path)
+    elif name == "pipe":
+        os.mkfifo(path)
+    elif name == "code.py":
+        path.write_text("raise SystemExit")
+    else:
+        (tmp_path / "elsewhere").mkdir()
+        path.symlink_to(tmp_path / "elsewhere")
+    (file,) = list_files(bundle)
+    assert file.name == name
+    assert file.concern is not None
+    assert re.match(concern, file.concern)
+    assert not (tmp_path / "was_run").exists()
