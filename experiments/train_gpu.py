@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cell_pieces import join_pieces, write_pieces
-from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
+from pu_unet_monai.errors import INTERRUPTED, UserError, join_some, print_error
 from pu_unet_monai.evaluation.scores import read_rows, summarise
 from pu_unet_monai.files import file_sha256, make_folder, read_csv, read_json, write_json
 from pu_unet_monai.runtime.machine import machine
@@ -118,12 +118,26 @@ def _unpack(packed: Path, folder: Path) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         with zipfile.ZipFile(packed) as archive:
+            _check_archive(archive, packed)
             archive.extractall(temporary)
     except zipfile.BadZipFile as error:
         raise UserError(f"--packed {packed}: no zip ({error}); write it with python -m data_prep.pack.") from error
     write_json(temporary / marker.name, packed_as)
     temporary.rename(folder)
     return folder
+
+
+def _check_archive(archive: zipfile.ZipFile, packed: Path) -> None:
+    """Refuse a zip that would write elsewhere, or that is larger than what ``data_prep.pack`` stores uncompressed."""
+    names = [Path(name) for name in archive.namelist()]
+    if outside := [str(name) for name in names if name.is_absolute() or ".." in name.parts]:
+        raise UserError(f"--packed {packed}: would write outside of its folder: {join_some(outside)}; do not use it.")
+    size = sum(entry.file_size for entry in archive.infolist())
+    if size > packed.stat().st_size:
+        raise UserError(
+            f"--packed {packed}: holds {size} bytes in a file of {packed.stat().st_size}, which data_prep.pack does "
+            "not do; do not use it."
+        )
 
 
 def _run_until(command: Sequence[str], deadline: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,19 @@ def test_wrong_pack(tmp_path, capsys, content, message):
         (tmp_path / "packed.zip").write_bytes(content)
     assert run(tmp_path / "packed.zip", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/tmp/outside.txt", "images/../../outside.txt"])
+def test_a_zip_that_would_write_elsewhere_is_refused(tmp_path, capsys, name):
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.writestr(name, "text")
+    assert run(tmp_path / "packed.zip", tmp_path / "out") == 2
+    assert "would write outside of its folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["packed.zip"]
+
+
+def test_a_zip_that_would_fill_the_disk_is_refused(tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("datalist.json", " " * 10_000_000)
+    assert run(tmp_path / "packed.zip", tmp_path / "out") == 2
+    assert "holds 10000000 bytes in a file of" in capsys.readouterr().err
