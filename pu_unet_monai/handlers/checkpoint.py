@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -12,6 +13,7 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
+from filelock import FileLock, Timeout
 from ignite.engine import Events
 from monai.engines import Evaluator, SupervisedTrainer
 from torch import nn
@@ -20,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path, make_folder
-from pu_unet_monai.runtime.trained_with import write_facts
+from pu_unet_monai.runtime.trained_with import read_facts, write_facts
 from pu_unet_monai.runtime.weights import fill, load_weights, read_checkpoint, unwrap
 
 __all__ = ["TrainingCheckpoint"]
@@ -42,7 +44,7 @@ class TrainingCheckpoint:
     :class:`EpochSampler` bit for bit as if never stopped (on a CPU); ``max_epochs`` and ``learning_rate`` may be
     others then. Without, checkpoints of an earlier training are moved to ``previous-N/`` inside ``save_dir``, and its
     ``model.pt`` is copied there before the first validation replaces it. Nothing is ever deleted but the older
-    checkpoints of the same training.
+    checkpoints of the same training. A second training in the same folder is refused while one runs.
 
     Args:
         save_dir: folder of the checkpoints.
@@ -81,10 +83,12 @@ class TrainingCheckpoint:
         self.n_saved = n_saved
         self.trained_with = dict(trained_with or {})
         self._begun = False
+        self._lock = FileLock(self.save_dir / ".training.lock", is_singleton=True)
 
     def attach(self, engine: SupervisedTrainer) -> None:
         """Register on the trainer, and on the evaluator for the best weights."""
         engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.COMPLETED, self.release)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
         self.evaluator.add_event_handler(Events.COMPLETED, self.save_if_best)
 
@@ -92,8 +96,11 @@ class TrainingCheckpoint:
         """Resume, or start from pretrained or fresh weights; an engine that runs again just goes on.
 
         Raises:
-            UserError: if checkpoints exist but none can be read, or weights do not fit.
+            UserError: if another training runs in the folder, checkpoints exist but none can be read, or weights do
+                not fit.
         """
+        if idist.get_rank() == 0:
+            self._lock_folder()
         if self._begun:
             return
         self._begun = True
@@ -109,6 +116,12 @@ class TrainingCheckpoint:
             load_weights(self.network, self.pretrained)
         if idist.get_rank() == 0:
             self._set_aside_earlier_training()
+
+    def release(self, engine: SupervisedTrainer) -> None:
+        """Let other processes train in the folder; one that ends in any other way does so too."""
+        with contextlib.suppress(OSError):  # of a file in use, where that cannot be removed
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
 
     def save(self, engine: SupervisedTrainer) -> None:
         """Write the checkpoint of this epoch and remove those that are no longer needed."""
@@ -131,15 +144,24 @@ class TrainingCheckpoint:
         if idist.get_rank() == 0 and evaluator.state.best_metric_epoch == evaluator.state.epoch:
             self._write_best()
 
+    def _lock_folder(self) -> None:
+        make_folder(self.save_dir)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"{self.save_dir}: another training is running in this folder; wait for it, or choose another ckpt_dir."
+            ) from error
+
     def _write_best(self) -> None:
         self._write(self.network.state_dict(), self.best_name)
         if self.trained_with:
             write_facts(self.save_dir / self.best_name, self.trained_with)
 
     def _write(self, content: Any, name: str) -> None:
-        with atomic_path(self.save_dir / name) as path:
+        with atomic_path(self.save_dir / name) as path, path.open("wb") as file:
             try:
-                torch.save(content, path)
+                torch.save(content, file)  # into a path, the temporary name would be part of the bytes
             except RuntimeError as error:  # what PyTorch makes of a full disk
                 raise OSError(None, str(error).splitlines()[0]) from error
 
@@ -181,9 +203,16 @@ class TrainingCheckpoint:
         torch.set_rng_state(trainer["rng"])
         if torch.cuda.is_available() and len(trainer["cuda_rng"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(trainer["cuda_rng"])
+        self._complete_facts()
         _log.info("resumed after epoch %d of %d", engine.state.epoch, engine.state.max_epochs)
         if engine.state.epoch >= engine.state.max_epochs:
             _log.info("nothing left to train; raise max_epochs to go on")
+
+    def _complete_facts(self) -> None:
+        """Write the facts about the best weights that a training killed in between could not."""
+        best = self.save_dir / self.best_name
+        if idist.get_rank() == 0 and self.trained_with and best.is_file() and not read_facts(best):
+            write_facts(best, self.trained_with)
 
     def _restore_lr_scheduler(self, state: dict[str, Any]) -> None:
         """Restore where the schedule stands, but let the configuration say how long it is and where it starts."""

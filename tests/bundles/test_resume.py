@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
+from pu_unet_monai.runtime.trained_with import read_facts
 from tests.bundles.conftest import SMALL, run_bundle
 
 BUNDLE = "pu_unet_kvasir"
@@ -71,8 +73,9 @@ def test_killed_in_the_middle_of_an_epoch(train, unbroken, tmp_path):
     assert "resumed after epoch 2 of 4" in resumed.stdout
     expected, found = (torch.load(f / "models" / LAST, weights_only=True) for f in (unbroken, broken))
     assert_same(expected, found)
-    best = [torch.load(f / "models" / "model.pt", weights_only=True) for f in (unbroken, broken)]
-    assert_same(*best)
+    for name in ("model.pt", "model.json"):
+        first, second = ((folder / "models" / name).read_bytes() for folder in (unbroken, broken))
+        assert first == second
     rows = [list(csv.DictReader((f / "epochs.csv").open())) for f in (unbroken, broken)]
     for row in [*rows[0], *rows[1]]:
         del row["seconds"]
@@ -95,6 +98,28 @@ def test_truncated_newest_checkpoint_falls_back(train, unbroken, tmp_path):
     assert "resumed after epoch 3 of 4" in resumed.stdout
     assert not list((broken / "models").glob(".*"))
     assert_same(*(torch.load(f / "models" / LAST, weights_only=True) for f in (unbroken, broken)))
+
+
+def test_second_training_in_the_same_folder_is_refused(train, tmp_path):
+    (tmp_path / "models").mkdir()
+    with FileLock(tmp_path / "models" / ".training.lock"):  # as a training in another process holds it
+        run = train(tmp_path, max_epochs=1)
+    assert run.returncode == 1
+    assert "models: another training is running in this folder; wait for it, or choose" in run.stderr.splitlines()[-1]
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [".training.lock"]
+    run = train(tmp_path, max_epochs=1)
+    assert run.returncode == 0, run.stderr
+
+
+def test_killed_between_weights_and_their_facts(train, unbroken, tmp_path):
+    broken = tmp_path / "broken"
+    (broken / "models").mkdir(parents=True)
+    for name in ("checkpoint_epoch=3.pt", "model.pt"):
+        (broken / "models" / name).write_bytes((unbroken / "models" / name).read_bytes())
+    resumed = train(broken, resume=True, max_epochs=3)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "nothing left to train" in resumed.stdout
+    assert read_facts(broken / "models" / "model.pt") == read_facts(unbroken / "models" / "model.pt") != {}
 
 
 def test_number_of_workers_changes_nothing(train, unbroken, tmp_path):

@@ -168,7 +168,7 @@ def test_guard_keeps_a_poisoned_last_step_from_the_checkpoints(tmp_path):
 
     with pytest.raises(NonFiniteLossError, match="the weights became NaN or infinite at epoch 2, iteration 4"):
         train(tmp_path, [0.1, 0.2, 0.3], handlers=(Poison(), NonFiniteGuard()))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint_epoch=1.pt", "model.pt"]
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["checkpoint_epoch=1.pt", "model.pt"]
     assert weight_in(tmp_path / "model.pt") == -2.0
 
 
