@@ -94,8 +94,13 @@ def command_line(bundle: str, run_id: str, configs: list[str], overrides: dict[s
 
 def run_python(args: list[str], cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python as a user would, in ``cwd``."""
-    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | environment
+    env = child_environment() | environment
     return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+def child_environment() -> dict[str, str]:
+    """The environment in which Python finds the package and the tests from any folder."""
+    return os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
 def run_bundle(

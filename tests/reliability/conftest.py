@@ -1,0 +1,35 @@
+"""How much is tried, and where the figures of docs/reliability.md come from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+
+@pytest.fixture(scope="session")
+def full() -> bool:
+    """Whether to try as much as docs/reliability.md tells of; ``make test-all`` does, it takes long."""
+    return os.environ.get("PU_UNET_TESTS") == "full"
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[[str, str, Any], None]:
+    """Keep a figure in the file that ``PU_UNET_FIGURES`` names, if any: what was tried, of what, how often."""
+
+    def keep(part: str, name: str, value: Any) -> None:
+        file = os.environ.get("PU_UNET_FIGURES")
+        if not file:
+            return
+        path = Path(file)
+        with FileLock(path.with_suffix(".lock")):
+            figures = json.loads(path.read_text()) if path.is_file() else {}
+            figures.setdefault(part, {})[name] = value
+            path.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+
+    return keep
