@@ -10,6 +10,7 @@ from typing import Any, cast
 import nibabel
 import numpy as np
 import torch
+from isal import isal_zlib
 from monai.data import ITKReader, MetaTensor
 from monai.transforms import ResampleToMatch
 from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, get_equivalent_dtype, optional_import
@@ -47,8 +48,9 @@ _ROUNDING = 1e-6
 _SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16)
 """Half the memory of float32 or less, and exact in it."""
 
-_DAMAGED = (
+_DAMAGED: tuple[type[Exception], ...] = (
     *(OSError, RuntimeError, ValueError, TypeError, EOFError, MemoryError, zlib.error),
+    cast(type[Exception], isal_zlib.error),
     *(ImageFileError, HeaderDataError, WrapStructError),
 )
 

@@ -1,0 +1,132 @@
+"""Files that are damaged or unusual: every one is a clear error or a right result, and the others go on."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from PIL import Image
+
+from pu_unet_monai.__main__ import main
+from pu_unet_monai.networks.nets import PUUNet
+from tests.reliability.bad_images import bad_images, good_image
+from tests.reliability.bad_volumes import AFFINE, bad_volumes, good_voxels
+
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+
+
+@contextlib.contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Fail where something hangs."""
+
+    def stop(*_: object) -> None:
+        raise AssertionError(f"hangs for {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def small_bundle(repository: Path, name: str, folder: Path, **keys: Any) -> Path:
+    """Return a copy of a bundle with a small network of random weights."""
+    shutil.copytree(repository / "bundles" / name, folder, ignore=shutil.ignore_patterns("models"))
+    path = folder / "configs" / "inference.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"channels": [8, 16], **keys}))
+    volumes = name == "pu_unet_brats"
+    sizes = {"spatial_dims": 3, "in_channels": 4, "out_channels": 3} if volumes else {}
+    torch.manual_seed(3)
+    network = PUUNet(channels=(8, 16), **sizes)
+    with torch.no_grad():
+        network.head.bias.zero_()
+    (folder / "models").mkdir()
+    torch.save(network.state_dict(), folder / "models" / "model.pt")
+    return folder
+
+
+def predict(bundle: Path, source: Path, output: Path) -> dict[str, Any]:
+    """Return the report of a prediction that went to its end."""
+    with at_most(600):
+        code = main(["predict", "--bundle", str(bundle), "--input", str(source), "--output", str(output)])
+    report = json.loads((output / "report.json").read_text())
+    assert code == (1 if report["failed"] else 0)
+    assert not report["not_run"]
+    return report
+
+
+def assert_clear(errors: dict[str, str]) -> None:
+    """Check that errors are one line of our own, which names the file and says what to do."""
+    for name, error in errors.items():
+        assert error.count("\n") == 0, name
+        assert name in error, name
+        assert any(word in error for word in (";", "expected", "Mend it")), (name, error)
+
+
+def test_images(repository, tmp_path, record):
+    bundle = small_bundle(repository, "pu_unet_kvasir", tmp_path / "bundle", image_size=32, amp=False)
+    source, again = tmp_path / "in", tmp_path / "again"
+    source.mkdir()
+    again.mkdir()
+    files = dict(bad_images())
+    for name, content in files.items():
+        (source / name).write_bytes(content)
+    good_image().save(source / "good.png")
+    report = predict(bundle, source, tmp_path / "out")
+    errors = {failure["image"]: failure["error"] for failure in report["failed"]}
+    right = {case["image"] for case in report["cases"]}
+    assert errors.keys() | right == {*files, "good.png"}
+    assert "good.png" in right
+    assert_clear(errors)
+    for name in right:  # is right what Pillow reads of the file
+        with Image.open(io.BytesIO((source / name).read_bytes())) as image:
+            grey = image.mode.startswith("I")
+            plain = Image.fromarray((np.asarray(image) // 257).astype(np.uint8)) if grey else image
+            plain.convert("RGB").save(again / f"{Path(name).stem}.png")
+    assert not predict(bundle, again, tmp_path / "out_again")["failed"]
+    for name in right:
+        first, second = (
+            np.asarray(Image.open(tmp_path / out / f"{Path(name).stem}.png")) for out in ("out", "out_again")
+        )
+        np.testing.assert_array_equal(first, second, err_msg=name)
+    record("bad inputs", "images", {"tried": len(files), "errors": len(errors), "right": len(right) - 1})
+
+
+def test_volumes(repository, tmp_path, record):
+    bundle = small_bundle(repository, "pu_unet_brats", tmp_path / "bundle", roi_size=[16, 16, 16], amp=False)
+    source = tmp_path / "in"
+    source.mkdir()
+    files = {"good.nii": nibabel.Nifti1Image(good_voxels(), AFFINE).to_bytes(), **dict(bad_volumes())}
+    cases = {f"case{number:03d}": name for number, name in enumerate(files)}
+    for case, name in cases.items():
+        suffix = "nii.gz" if name.endswith(".gz") else "nii"
+        (source / f"{case}_flair.{suffix}").write_bytes(files[name])
+        for seed, modality in enumerate(MODALITIES[1:], 1):
+            nibabel.save(nibabel.Nifti1Image(good_voxels(seed), AFFINE), source / f"{case}_{modality}.nii.gz")
+    report = predict(bundle, source, tmp_path / "out")
+    errors = {failure["image"]: failure["error"] for failure in report["failed"]}
+    right = {case["case"] for case in report["cases"]}
+    assert errors.keys() | right == cases.keys()
+    assert "case000" in right
+    assert_clear(errors)
+    expected = nibabel.load(tmp_path / "out" / "case000_seg.nii.gz")
+    for case in right:
+        labels = nibabel.load(tmp_path / "out" / f"{case}_seg.nii.gz")
+        (path,) = source.glob(f"{case}_flair.*")
+        image = nibabel.load(path)
+        assert labels.shape == image.shape[:3], cases[case]
+        np.testing.assert_array_equal(labels.affine, image.affine, err_msg=cases[case])
+        if np.array_equal(np.asarray(image.dataobj), good_voxels()) and np.array_equal(image.affine, AFFINE):
+            np.testing.assert_array_equal(labels.dataobj, expected.dataobj, err_msg=cases[case])
+    record("bad inputs", "volumes", {"tried": len(files) - 1, "errors": len(errors), "right": len(right) - 1})
