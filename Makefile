@@ -81,11 +81,13 @@ label: label-install $(filter output/label/heads/imagesTr,$(LABEL_STUDIES))
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
 
-# what a test needs and does not find is named among the skipped; here all of it is there
+# what a test needs and does not find is named among the skipped; here all of it is there, and kills, faults and bad inputs
+# are tried many times over
 test-all: $(INSTALLED) label-install
 	tests/install_debian_packages.sh
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,dicom,export,federated,tracking]
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
+	mkdir -p output
+	PU_UNET_TESTS=full PU_UNET_FIGURES=$(CURDIR)/output/reliability.json OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

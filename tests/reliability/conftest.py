@@ -1,4 +1,4 @@
-"""How much is tried, and where the figures of docs/reliability.md come from."""
+"""How much is tried, and where the figures of it are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from filelock import FileLock
 
 @pytest.fixture(scope="session")
 def full() -> bool:
-    """Whether to try as much as docs/reliability.md tells of; ``make test-all`` does, it takes long."""
+    """Whether to try things many times over; ``make test-all`` does, it takes long."""
     return os.environ.get("PU_UNET_TESTS") == "full"
 
 
