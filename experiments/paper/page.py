@@ -160,7 +160,7 @@ def _answer(found: Mapping[str, Found]) -> str:
     for name, of in found.items():
         gains = of.gains(PU, "dice")
         if not gains:
-            lines.append(f"- **{DATASETS[name].title}**: not trained yet.")
+            lines.append(f"- **{DATASETS[name].title}**: not both of them are trained yet.")
             continue
         low, high = bootstrap_interval([*gains.values()]) or (float("nan"),) * 2
         p_value = permutation_p_value([*gains.values()]) or 1.0
