@@ -124,7 +124,7 @@ def test_a_process_that_dies_ends_the_others(images, tmp_path):
     config["imports"].append("$import tests.bundles.faults")
     config["postprocessing"]["transforms"].insert(0, {"_target_": "tests.bundles.faults.KillRank", "rank": 1})
     path.write_text(json.dumps(config))
-    run = predict(TORCHRUN, bundle, folder, tmp_path / "out")
+    run = predict(TORCHRUN, bundle, folder, tmp_path / "out", "--trust")
     assert run.returncode == 1
     assert "SIGKILL" in run.stderr
     assert "cases segmented" not in run.stdout

@@ -76,7 +76,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     workers = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     assert not alive
 
 
