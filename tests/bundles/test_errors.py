@@ -33,7 +33,8 @@ def fail(run_id: str, configs: list[str], overrides: dict[str, object], tmp_path
 
 
 def files_under(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "events")))
+    files = (path.name for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in files if not name.startswith((".", "events")))
 
 
 def test_dataset_dir_that_does_not_exist(dataset, tmp_path):
