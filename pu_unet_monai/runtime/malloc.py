@@ -48,6 +48,9 @@ def generous_malloc() -> contextlib.AbstractContextManager[None]:
     Measured on the 3D PU-UNet at 96^3 to 144x176x144 voxels, a first pass takes 0.7 to 1.1 times the CPU time, and
     the next ones 0.55 to 0.75 times; the process grows to 1.3 to 1.7 times what
     :func:`~pu_unet_monai.runtime.dry_run.dry_run` counts.
+
+    It does so in the main arena alone: other threads, and a thread that was once refused a block, map each block of
+    more than 64 MiB anew as ever.
     """
     return _malloc({**_USUAL, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _NEVER}, keep=_Keeping.active)
 

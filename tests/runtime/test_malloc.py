@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
@@ -20,13 +24,29 @@ HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc alone")
 
 
-def test_frugal_malloc_gives_blocks_back() -> None:
+@pytest.fixture(scope="module")
+def new_process() -> Iterator[ProcessPoolExecutor]:
+    """Return a process where no other test has left a mark on malloc.
+
+    A block that the system refuses once makes glibc move the thread to another arena for good, and there it maps each
+    large block anew.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def frugal() -> tuple[int, int]:
     torch.zeros(7 * MIB)  # 28 MiB, freed: from now on glibc takes smaller blocks from its heap
     with frugal_malloc():
         blocks = [torch.ones(MIB) for _ in range(64)]
         held = resident_bytes()
         del blocks[:-1]  # the last one would pin the heap
-        assert resident_bytes() < held - 150 * MIB
+        return held, resident_bytes()
+
+
+def test_frugal_malloc_gives_blocks_back(new_process: ProcessPoolExecutor) -> None:
+    held, left = new_process.submit(frugal).result()
+    assert left < held - 150 * MIB
 
 
 def faulted_pages(megabytes: int) -> int:
@@ -37,35 +57,57 @@ def faulted_pages(megabytes: int) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-def test_generous_malloc_hands_freed_blocks_out_again() -> None:
-    usual = faulted_pages(64)
-    before = resident_bytes()
+def generous() -> tuple[list[int], list[int]]:
+    """Return the pages and the bytes before, within and after."""
+    pages, resident = [faulted_pages(64)], [resident_bytes()]
     with generous_malloc():
-        assert faulted_pages(64) < usual / 4
-        assert resident_bytes() > before + 50 * MIB
-    assert resident_bytes() < before + 20 * MIB
-    assert faulted_pages(64) > usual / 2
+        pages.append(faulted_pages(64))
+        resident.append(resident_bytes())
+    resident.append(resident_bytes())
+    pages.append(faulted_pages(64))
+    return pages, resident
 
 
-def test_memory_is_kept_from_one_time_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generous_malloc_hands_freed_blocks_out_again(new_process: ProcessPoolExecutor) -> None:
+    (usual, within, after), (before, held, left) = new_process.submit(generous).result()
+    assert within < usual / 4
+    assert held > before + 50 * MIB
+    assert left < before + 20 * MIB
+    assert after > usual / 2
+
+
+def kept() -> dict[str, int]:
+    """Return the pages of the second time, and by how many bytes the process has grown at each point."""
+    seen = {}
     before = resident_bytes()
     with keep_freed_memory():
         for _ in range(2):
             with generous_malloc():
-                pages = faulted_pages(64)
-        assert pages < 64 * MIB // resource.getpagesize() / 4  # the second time next to none
-        assert resident_bytes() > before + 50 * MIB
-        assert kept_bytes() > 50 * MIB
-        monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=MIB))
-        assert available_bytes("cpu") > 50 * MIB  # what is kept can be taken
+                seen["pages"] = faulted_pages(64)
+        seen["between"], seen["kept"] = resident_bytes() - before, kept_bytes()
+        with mock.patch.object(memory.psutil, "virtual_memory", return_value=SimpleNamespace(available=MIB)):
+            seen["available"] = available_bytes("cpu")
         with frugal_malloc():  # for a case that needs all there is
-            assert resident_bytes() < before + 20 * MIB
+            seen["frugal"] = resident_bytes() - before
             faulted_pages(64)
-            assert kept_bytes() < 10 * MIB  # each block was given back
-    assert resident_bytes() < before + 20 * MIB
+            seen["kept_of_frugal"] = kept_bytes()
+    seen["after"] = resident_bytes() - before
     with generous_malloc():
         torch.ones(64 * MIB, dtype=torch.uint8)
-    assert resident_bytes() < before + 20 * MIB
+    seen["next"] = resident_bytes() - before
+    return seen
+
+
+def test_memory_is_kept_from_one_time_to_the_next(new_process: ProcessPoolExecutor) -> None:
+    seen = new_process.submit(kept).result()
+    assert seen["pages"] < 64 * MIB // resource.getpagesize() / 4  # the second time next to none
+    assert seen["between"] > 50 * MIB
+    assert seen["kept"] > 50 * MIB
+    assert seen["available"] > 50 * MIB  # what is kept can be taken
+    assert seen["frugal"] < 20 * MIB
+    assert seen["kept_of_frugal"] < 10 * MIB  # each block was given back
+    assert seen["after"] < 20 * MIB
+    assert seen["next"] < 20 * MIB
 
 
 @pytest.mark.skipif(not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(), reason="no huge pages here")
