@@ -46,12 +46,15 @@ class TrainedBundle:
     ) -> None:
         self.folder = Path(folder)
         self.name = self.folder.resolve().name
-        parser = _read_config(self.folder, overrides or {}, trusted)
-        self.metadata: dict[str, Any] = parser["_meta_"]
-        image = self.metadata["network_data_format"]["inputs"]["image"]
-        self.spatial_dims, self.in_channels = len(image["spatial_shape"]), int(image["num_channels"])
-        self.numbering: str | None = parser.get("numbering")
         try:
+            parser = _read_config(self.folder, overrides or {}, trusted)
+            self.metadata: dict[str, Any] = parser["_meta_"]
+            image = self.metadata["network_data_format"]["inputs"]["image"]
+            self.spatial_dims, self.in_channels = len(image["spatial_shape"]), int(image["num_channels"])
+            names = image["channel_def"]
+            #: what the metadata call the channels of the input, in their order
+            self.channel_names: list[str] = [names[index] for index in sorted(names, key=int)]
+            self.numbering: str | None = parser.get("numbering")
             self.device = torch.device(parser.get_parsed_content("device"))
             self.weights_file = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
             self.network: torch.nn.Module = parser.get_parsed_content("network").eval()
@@ -60,19 +63,14 @@ class TrainedBundle:
             self.postprocessing: Callable = parser.get_parsed_content("postprocessing")
             self.probabilities: Callable | None = parser.get_parsed_content("probabilities", default=None)
         except Exception as error:
-            if find_user_error(error):
-                raise
+            if user_error := find_user_error(error):
+                raise user_error from error
+            given = f" with {dict(overrides)}" if overrides else ""
             raise UserError(
-                f"--bundle {folder}: cannot be built with {dict(overrides or {})} ({first_cause(error)}); "
-                "check the values given with --set."
+                f"--bundle {folder}: cannot be built{given} ({first_cause(error)}); check the values given with --set, "
+                "configs/inference.json and configs/metadata.json."
             ) from error
         load_weights(self.network, self.weights_file)
-
-    @property
-    def channel_names(self) -> list[str]:
-        """What the metadata call the channels of the input, in their order."""
-        names: dict[str, str] = self.metadata["network_data_format"]["inputs"]["image"]["channel_def"]
-        return [names[index] for index in sorted(names, key=int)]
 
     @cached_property
     def weights_sha256(self) -> str:

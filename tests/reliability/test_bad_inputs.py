@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Any
 
 import nibabel
 import numpy as np
-import torch
 from PIL import Image
 
 from pu_unet_monai.__main__ import main
-from pu_unet_monai.networks.nets import PUUNet
 from tests.reliability.bad_images import bad_images, good_image
 from tests.reliability.bad_volumes import AFFINE, bad_volumes, good_voxels
+from tests.reliability.bundles import small_bundle
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
@@ -38,22 +36,6 @@ def at_most(seconds: int) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-
-
-def small_bundle(repository: Path, name: str, folder: Path, **keys: Any) -> Path:
-    """Return a copy of a bundle with a small network of random weights."""
-    shutil.copytree(repository / "bundles" / name, folder, ignore=shutil.ignore_patterns("models"))
-    path = folder / "configs" / "inference.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"channels": [8, 16], **keys}))
-    volumes = name == "pu_unet_brats"
-    sizes = {"spatial_dims": 3, "in_channels": 4, "out_channels": 3} if volumes else {}
-    torch.manual_seed(3)
-    network = PUUNet(channels=(8, 16), **sizes)
-    with torch.no_grad():
-        network.head.bias.zero_()
-    (folder / "models").mkdir()
-    torch.save(network.state_dict(), folder / "models" / "model.pt")
-    return folder
 
 
 def predict(bundle: Path, source: Path, output: Path) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+"""Datalists, configurations, metadata and facts about weights of which anything may have been changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pu_unet_monai.data import load_datalist
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.runtime.bundle import TrainedBundle
+from pu_unet_monai.runtime.trained_with import write_facts
+from tests.conftest import REPOSITORY
+from tests.reliability.bundles import small_bundle
+from tests.reliability.mutations import any_json, mutated
+
+KVASIR = REPOSITORY / "bundles" / "pu_unet_kvasir"
+CONFIG = json.loads((KVASIR / "configs" / "inference.json").read_text()) | {"channels": [8, 16], "image_size": 32}
+METADATA = json.loads((KVASIR / "configs" / "metadata.json").read_text())
+DATALIST = {
+    "name": "a dataset",
+    "label_numbering": "binary",
+    "training": [
+        {"image": "a.png", "label": "b.png", "class": "benign"},
+        {"image": "b.png", "label": ["a.png", "b.png"]},
+    ],
+    "validation": [{"image": "c.png", "label": "c.png"}],
+    "test": [{"image": "c.png", "label": "b.png"}],
+}
+FACTS = {
+    "channels": [8, 16],
+    "placement": "low_resolution",
+    "positivity": "softplus",
+    "log_clip": 10.0,
+    "image_size": 32,
+}
+often = settings(
+    max_examples=2000 if os.environ.get("PU_UNET_TESTS") == "full" else 60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    return small_bundle(REPOSITORY, "pu_unet_kvasir", tmp_path_factory.mktemp("bundle") / "pu_unet_kvasir")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / name).touch()
+    return folder
+
+
+def assert_clear(error: UserError, *names: str) -> None:
+    text = str(error)
+    assert "\n" not in text
+    assert any(name in text for name in names), text
+
+
+@often
+@given(content=mutated(DATALIST) | any_json(), section=st.sampled_from(["training", "validation", "test"]))
+def test_datalists(folder, content, section):
+    path = folder / "datalist.json"
+    path.write_text(json.dumps(content))
+    try:
+        entries = load_datalist(path, folder, section)
+    except UserError as error:
+        assert_clear(error, "datalist.json", str(folder))
+        return
+    assert entries
+    for entry in entries:
+        labels = entry["label"] if isinstance(entry["label"], list) else [entry["label"]]
+        for file in (entry["image"], *labels):
+            assert Path(file).resolve().is_relative_to(folder)
+            assert Path(file).is_file()
+
+
+@often
+@given(content=mutated(CONFIG) | any_json())
+def test_configurations(bundle, content):
+    build(bundle, "inference.json", content, CONFIG)
+
+
+@often
+@given(content=mutated(METADATA) | any_json())
+def test_metadata(bundle, content):
+    build(bundle, "metadata.json", content, METADATA)
+
+
+def build(bundle: Path, name: str, content: object, good: object) -> None:
+    """Build the bundle with a changed file: that works, or is one line that names the file, the bundle or the key."""
+    path = bundle / "configs" / name
+    path.write_text(json.dumps(content))
+    try:
+        TrainedBundle(bundle)
+    except UserError as error:
+        assert_clear(error, name, str(bundle), "weights", *CONFIG)
+    finally:
+        path.write_text(json.dumps(good))
+
+
+@often
+@given(content=mutated(FACTS) | st.dictionaries(st.sampled_from(sorted(FACTS) + ["network", "window"]), any_json()))
+def test_facts_about_weights(bundle, content):
+    weights = bundle / "models" / "model.pt"
+    write_facts(weights, content)
+    try:
+        TrainedBundle(bundle)
+    except UserError as error:
+        assert_clear(error, "model.json", "model.pt", str(bundle), *FACTS)
+    finally:
+        weights.with_suffix(".json").unlink()
