@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from pu_unet_monai import __version__
-from pu_unet_monai.errors import find_user_error, print_error
+from pu_unet_monai.errors import find_fault, find_user_error, print_error
 from pu_unet_monai.runtime.malloc import use_huge_pages
 
 _TERMINATED = 143
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.run(args)
     except Exception as error:
-        user_error = find_user_error(error)
+        user_error = find_user_error(error) or find_fault(error)
         if user_error is None:
             raise
         print_error(user_error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ __all__ = [
     "INTERRUPTED",
     "NonFiniteLossError",
     "UserError",
+    "find_fault",
     "find_user_error",
     "first_cause",
     "join_some",
@@ -40,6 +42,10 @@ class NonFiniteLossError(UserError):
     """The training loss, or the weights, became NaN or infinite."""
 
 
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
+_NO_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
+_WORKER_KILLED = re.compile(r"DataLoader worker \(pid[^)]*\) (is killed by signal: \w+|exited unexpectedly)")
+
 # a DataLoader's worker sends its error home as the text of a traceback
 _FROM_WORKER = re.compile(r"^pu_unet_monai\.errors\.UserError: (.+)$", re.MULTILINE)
 
@@ -58,15 +64,38 @@ def find_user_error(error: BaseException | None) -> UserError | None:
     Args:
         error: the exception that arrived at the top.
     """
+    for one in _chain(error):
+        if isinstance(one, UserError):
+            return one
+        if match := _FROM_WORKER.search(str(one)):
+            return UserError(match[1])
+    return None
+
+
+def find_fault(error: BaseException | None) -> UserError | None:
+    """Return what the machine refused, as an error that a user can mend, or None if that is not what went wrong.
+
+    Args:
+        error: the exception that arrived at the top: no room on the disk, no permission, no memory, a process killed.
+    """
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in _REFUSED and one.filename is not None:
+            return UserError(f"{one.filename}: {one.strerror}; mend that, or choose another folder.")
+        if isinstance(one, MemoryError) or _NO_MEMORY.search(str(one)):
+            reason = next(iter(str(one).splitlines()), "") or type(one).__name__
+            return UserError(f"not enough memory ({reason}); use a smaller batch_size, image_size or roi_size.")
+        if isinstance(one, RuntimeError) and (match := _WORKER_KILLED.search(str(one))):
+            return UserError(f"{match[0]}; if it was short of memory, use fewer num_workers.")
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what it came from, one after another."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, UserError):
-            return error
-        if match := _FROM_WORKER.search(str(error)):
-            return UserError(match[1])
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return None
 
 
 def first_cause(error: BaseException) -> str:
@@ -96,9 +125,9 @@ def tell_torchrun(message: str) -> None:
 
 
 def one_line_errors() -> None:
-    """Print a ``UserError`` or Ctrl-C that ends the program as one line; all else keeps its traceback.
+    """Print a ``UserError``, a fault of the machine or Ctrl-C that ends the program as one line.
 
-    Below a traceback stands what began it.
+    All else keeps its traceback, below which stands what began it.
 
     Bundle configurations call this in ``initialize``, since ``python -m monai.bundle`` has no such switch.
     """
@@ -107,7 +136,7 @@ def one_line_errors() -> None:
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    user_error = find_user_error(error)
+    user_error = find_user_error(error) or find_fault(error)
     if isinstance(error, KeyboardInterrupt):
         print("interrupted; a training goes on from its last whole epoch with --resume True", file=sys.stderr)
     elif user_error is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
 import pytest
 
-from pu_unet_monai.errors import UserError, find_user_error, join_some
+from pu_unet_monai.errors import UserError, find_fault, find_user_error, join_some
 
 
 def wrapped(inner: Exception) -> Exception:
@@ -25,6 +26,29 @@ def test_finds_the_cause_that_monai_wraps():
     assert find_user_error(wrapped(error)) is error
     assert find_user_error(wrapped(KeyError("x"))) is None
     assert find_user_error(None) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "out/a.png"), "out/a.png: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device", "out/a.png"), "out/a.png: No space left on device"),
+        (MemoryError(), "not enough memory (MemoryError)"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+            "not enough memory",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."), "not enough memory (CUDA"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "is killed by signal: Killed; if"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.png"), None),
+        (OSError(errno.EACCES, "Permission denied"), None),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+    ],
+)
+def test_finds_what_the_machine_refused(error, message):
+    found = find_fault(wrapped(error))
+    assert (found is None) == (message is None)
+    assert message is None or message in str(found)
 
 
 @pytest.mark.parametrize(

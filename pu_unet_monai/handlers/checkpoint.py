@@ -162,8 +162,10 @@ class TrainingCheckpoint:
         with atomic_path(self.save_dir / name) as path, path.open("wb") as file:
             try:
                 torch.save(content, file)  # into a path, the temporary name would be part of the bytes
-            except RuntimeError as error:  # what PyTorch makes of a full disk
-                raise OSError(None, str(error).splitlines()[0]) from error
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # a full disk, of which PyTorch says nothing
+                    raise error.__context__ from error
+                raise
 
     def _state(self, engine: SupervisedTrainer) -> dict[str, Any]:
         scaler = engine.scaler

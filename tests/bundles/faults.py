@@ -57,6 +57,15 @@ class KillInWrite:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class KillWorker:
+    """A transform that sends SIGKILL to the process of a data loader's worker that it runs in."""
+
+    def __call__(self, data: dict) -> dict:
+        if torch.utils.data.get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return data
+
+
 class KillRank:
     """A transform that sends SIGKILL to one of the processes that ``torchrun`` started."""
 

@@ -1,0 +1,258 @@
+"""What a machine does to a program: no room, no permission, no memory, a worker killed, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.bundles.conftest import Dataset, child_environment, command_line, prepare, small
+from tests.reliability.bad_images import good_image
+from tests.reliability.bundles import small_bundle
+
+T = TypeVar("T")
+BUNDLE = "pu_unet_kvasir"
+LONGEST = 300
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Dataset:
+    return prepare(BUNDLE, tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def bundle(repository, tmp_path_factory) -> Path:
+    return small_bundle(repository, BUNDLE, tmp_path_factory.mktemp("bundle") / BUNDLE, image_size=32, amp=False)
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        good_image((400, 300)).save(tmp_path / "images" / f"image{number}.png")
+    return tmp_path / "images"
+
+
+def often(values: list[T], at: int) -> list[T]:
+    """Return one of the values for the tests' short form."""
+    return values if os.environ.get("PU_UNET_TESTS") == "full" else [values[at]]
+
+
+def training(dataset: Dataset, folder: Path, *configs: str, **more: object) -> list[str]:
+    places = {"output_dir": str(folder / "out"), "ckpt_dir": str(folder / "out" / "models")}
+    options = {**small(BUNDLE), **dataset.overrides(), **places, **more}
+    return [sys.executable, *command_line(BUNDLE, "training", ["train.json", *configs], options)]
+
+
+def predicting(bundle: Path, images: Path, output: Path) -> list[str]:
+    places = ["--bundle", bundle, "--input", images, "--output", output]
+    return [sys.executable, "-m", "pu_unet_monai", "predict", *map(str, places)]
+
+
+def run(command: list[str], limit: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program, with limits that it sets for itself before it begins."""
+    return subprocess.run(
+        command, env=child_environment(), capture_output=True, text=True, timeout=LONGEST, preexec_fn=limit
+    )
+
+
+def on_small_disk(command: list[str], disk: Path, kilobytes: int) -> subprocess.CompletedProcess[str]:
+    """Run a program with a folder on a disk that holds so much; what it leaves there stays."""
+    if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("a disk of its own needs root and mount namespaces")
+    disk.mkdir()
+    kept = disk.with_name("kept")
+    mount, copy = (shlex.quote(str(path)) for path in (disk, kept))
+    script = (
+        f"mount -t tmpfs -o size={kilobytes}k tmpfs {mount} && {shlex.join(command)}; "
+        f"code=$?; cp -a {mount} {copy}; exit $code"
+    )
+    done = run(["unshare", "--mount", "sh", "-c", script])
+    shutil.rmtree(disk)
+    kept.rename(disk)
+    return done
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], message: str) -> None:
+    """Check that a program failed, and said why in its last line without a traceback."""
+    assert done.returncode not in (0, None), done.stdout
+    said = done.stderr + done.stdout
+    assert "Traceback" not in said, said
+    assert message in said, said
+
+
+def assert_whole(folder: Path) -> None:
+    """Check that every file under a final name can be read."""
+    for path in folder.rglob("*"):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if path.suffix == ".pt":
+            torch.load(path, weights_only=True)
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                image.load()
+        if path.suffix == ".csv":
+            assert path.read_text().endswith("\n")
+
+
+@pytest.mark.parametrize("kilobytes", often([4, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 240], at=11))
+def test_disk_full_while_training(dataset, tmp_path, kilobytes):
+    """Ended in the middle, a training goes on when there is room again."""
+    disk = tmp_path / "disk"
+    done = on_small_disk(training(dataset, disk, max_epochs=4), disk, kilobytes)
+    assert_one_line(done, "No space left on device")
+    assert_whole(disk)
+    if (disk / "out" / "models").is_dir() and list((disk / "out" / "models").glob("checkpoint*")):
+        done = run(training(dataset, disk, max_epochs=4, resume=True))
+        assert done.returncode == 0, done.stderr
+        assert (disk / "out" / "models" / "checkpoint_epoch=4.pt").is_file()
+
+
+@pytest.mark.parametrize("kilobytes", often([4, 20, 40, 60, 80, 100], at=3))
+def test_disk_full_while_predicting(bundle, images, tmp_path, kilobytes):
+    done = on_small_disk(predicting(bundle, images, tmp_path / "disk" / "out"), tmp_path / "disk", kilobytes)
+    assert_one_line(done, "No space left on device")
+    assert_whole(tmp_path / "disk")
+
+
+@pytest.mark.parametrize("what", ["training", "predicting"])
+def test_output_that_may_not_be_written(dataset, bundle, images, tmp_path, what):
+    (tmp_path / "disk").mkdir()
+    place = shlex.quote(str(tmp_path / "disk"))
+    if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("a read-only disk needs root and mount namespaces")
+    output = tmp_path / "disk" / "out"
+    command = training(dataset, tmp_path / "disk") if what == "training" else predicting(bundle, images, output)
+    script = f"mount -t tmpfs -o ro tmpfs {place} && exec {shlex.join(command)}"
+    done = run(["unshare", "--mount", "sh", "-c", script])
+    assert_one_line(done, f"{output}")
+    assert "Read-only file system" in done.stderr + done.stdout
+
+
+def test_images_that_may_not_be_read(bundle, images, tmp_path):
+    """Another user's image is a failed case, and the others are done."""
+    user = 65534  # nobody
+    if os.geteuid():
+        pytest.skip("becoming another user needs root")
+    (images / "image1.png").chmod(0o000)
+    output = tmp_path / "out"
+    output.mkdir()
+    for path in (output, *tmp_path.parents, tmp_path, images):
+        with contextlib.suppress(PermissionError):
+            path.chmod(path.stat().st_mode | 0o755)
+    os.chown(output, user, user)
+    probe = run(["true"], lambda: os.setuid(user))
+    reachable = subprocess.run(
+        ["ls", str(images), sys.executable], preexec_fn=lambda: os.setuid(user), capture_output=True, check=False
+    )
+    if probe.returncode or reachable.returncode:
+        pytest.skip("another user cannot reach the tests' folder or Python")
+    done = run(predicting(bundle, images, output), lambda: os.setuid(user))
+    assert done.returncode == 1, done.stderr
+    (failure,) = json.loads((output / "report.json").read_text())["failed"]
+    assert failure["image"] == "image1.png"
+    assert "Permission denied" in failure["error"]
+
+
+def test_file_that_may_not_grow(bundle, images, tmp_path):
+    """A quota: the file that goes beyond it is an error, and none under a final name is cut."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    done = run(predicting(bundle, images, tmp_path / "out"), limit)
+    assert_one_line(done, "File too large")
+    assert_whole(tmp_path / "out")
+
+
+LIMITED = """
+import resource, runpy, sys
+import monai.bundle, psutil, torch
+import pu_unet_monai.handlers, pu_unet_monai.__main__, pu_unet_monai.runtime.bundle
+torch.zeros(1)
+used = psutil.Process().memory_info().vms
+most = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (used + most, used + most))
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""A program that may have so many bytes more than it has with everything imported."""
+
+
+def limited(command: list[str], megabytes: int) -> list[str]:
+    """Return a ``python -m`` command line under a limit of memory."""
+    return [sys.executable, "-c", LIMITED, str(megabytes * 2**20), *command[2:]]
+
+
+def test_too_little_memory_for_one_image(bundle, images, tmp_path):
+    """The case fails, the others are done."""
+    Image.new("RGB", (12000, 12000)).save(images / "large.png")
+    done = run(limited(predicting(bundle, images, tmp_path / "out"), 600))
+    assert done.returncode == 1, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    (failure,) = report["failed"]
+    assert failure["image"] == "large.png"
+    assert "memory" in failure["error"] or "allocate" in failure["error"]
+    assert len(report["cases"]) == 4
+    assert_whole(tmp_path / "out")
+
+
+def test_too_little_memory_for_training(dataset, tmp_path):
+    done = run(limited(training(dataset, tmp_path, image_size=1024, batch_size=16), 600))
+    assert_one_line(done, "not enough memory")
+    assert_whole(tmp_path / "out")
+
+
+def test_worker_killed(dataset, tmp_path):
+    fault = tmp_path / "fault.json"
+    transform = {"_target_": "tests.bundles.faults.KillWorker"}
+    fault.write_text(json.dumps({"+train#preprocessing#transforms": [transform]}))
+    done = run(training(dataset, tmp_path, str(fault), num_workers=2))
+    assert_one_line(done, "worker")
+    assert_whole(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_prediction(bundle, images, tmp_path, number, code):
+    for copy in range(200):
+        shutil.copy(images / "image0.png", images / f"copy{copy}.png")
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        predicting(bundle, images, output),
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + LONGEST
+    while len(list(output.glob("*_overlay.png"))) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=LONGEST)
+    assert process.returncode == code, error
+    assert "Traceback" not in error
+    assert_whole(output)
+    assert not list(output.glob(".*"))
+    if number == signal.SIGINT:
+        report = json.loads((output / "report.json").read_text())
+        assert len(report["cases"]) + len(report["not_run"]) == 204
+        assert "interrupted" in out
