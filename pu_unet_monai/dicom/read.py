@@ -27,7 +27,11 @@ __all__ = ["SeriesVolume", "read_series"]
 
 _ORIENTATION_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 1e-4
-_NEEDED = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "PixelData")
+_AXES_TOLERANCE = 1e-2
+_GEOMETRY = {"ImageOrientationPatient": 6, "ImagePositionPatient": 3, "PixelSpacing": 2, "Rows": 1, "Columns": 1}
+_RESCALING = {"RescaleSlope": 1, "RescaleIntercept": 1}
+"""How many numbers each has; rescaling may be missing."""
+_NEEDED = (*_GEOMETRY, "PixelData")
 _AS_MEASURED: dict[str, Any] = {"apply_real_world_transform": False, "apply_presentation_lut": False}
 """By slope and intercept, not as a display would invert them."""
 
@@ -65,6 +69,15 @@ def read_series(series: Series) -> SeriesVolume:
         UserError: naming the series, if a file cannot be read or decoded, slices differ in orientation, size or
             spacing, several different slices lie in one place, slices are missing, or it is no volume of grey values.
     """
+    try:
+        return _read_volume(series)
+    except UserError:
+        raise
+    except Exception as error:  # pydicom reads a value when it is asked for, and fails in many ways
+        raise UserError(f"{series.title}: no readable volume ({_reason(error)}); send or export it again.") from error
+
+
+def _read_volume(series: Series) -> SeriesVolume:
     datasets = [_read(path, series) for path in series.files]
     for dataset in datasets:
         if not dataset.get("FrameOfReferenceUID"):  # of its own, so that it is not taken for another series'
@@ -80,7 +93,9 @@ def read_series(series: Series) -> SeriesVolume:
     try:
         volume = highdicom.get_volume_from_series(datasets, dtype=np.float32, **_AS_MEASURED)
     except ValueError as error:
-        raise UserError(f"{series.title}: its slices cannot be put together to a volume ({_reason(error)}).") from error
+        raise UserError(
+            f"{series.title}: its slices cannot be put together ({_reason(error)}); send or export it again."
+        ) from error
     turned = _turn(volume, series)
     return SeriesVolume(_along(turned, datasets), turned, notes)
 
@@ -107,12 +122,47 @@ def _read_multi_frame(datasets: Sequence[Dataset], series: Series) -> SeriesVolu
 
 
 def _check_complete(datasets: Sequence[Dataset], series: Series) -> None:
-    missing = [keyword for keyword in _NEEDED if any(not dataset.get(keyword) for dataset in datasets)]
+    missing = [keyword for keyword in _NEEDED if any(not _has(dataset, keyword) for dataset in datasets)]
     if missing:
         raise UserError(
             f"{series.title}: slices without {join_some(missing)}: it is no volume; choose another with --series, or "
             "export it again."
         )
+    problems = [f"{_name(dataset)} has {problem}" for dataset in datasets if (problem := _wrong_number(dataset))]
+    if problems:
+        raise UserError(f"{series.title}: {join_some(problems, most=3)}; send or export it again.")
+
+
+def _has(dataset: Dataset, keyword: str) -> bool:
+    return keyword in dataset and not dataset[keyword].is_empty
+
+
+def _wrong_number(dataset: Dataset) -> str | None:
+    """Return what is wrong with the numbers that say where a slice lies and what its voxels stand for, or None."""
+    numbers = {}
+    for keyword, count in {**_GEOMETRY, **_RESCALING}.items():
+        value = dataset.get(keyword, 1)
+        try:
+            numbers[keyword] = np.array(value, float).ravel()
+        except (ValueError, TypeError):
+            numbers[keyword] = np.array([])
+        if numbers[keyword].size != count or not np.isfinite(numbers[keyword]).all():
+            return f"{keyword} {value}, expected {count} number(s)"
+    if numbers["RescaleSlope"] == 0:
+        return "RescaleSlope 0, expected another number"
+    row, column = numbers["ImageOrientationPatient"].reshape(2, 3)
+    lengths = np.array([row @ row, column @ column, 1 + abs(row @ column)])
+    if np.abs(lengths - 1).max() > _AXES_TOLERANCE:
+        found = dataset.ImageOrientationPatient
+        return f"ImageOrientationPatient {found}, expected two perpendicular directions of length 1"
+    if min(*numbers["PixelSpacing"], *numbers["Rows"], *numbers["Columns"]) <= 0:
+        size = f"{numbers['Columns'][0]:g} x {numbers['Rows'][0]:g} pixels of {dataset.PixelSpacing} mm"
+        return f"{size}, expected more than 0 of each"
+    return None
+
+
+def _name(dataset: Dataset) -> str:
+    return Path(str(dataset.filename)).name
 
 
 def _without_copies(datasets: Sequence[Dataset], series: Series) -> tuple[list[Dataset], list[str]]:
@@ -208,10 +258,10 @@ def _decode(datasets: Sequence[Dataset], series: Series) -> None:
             _ = dataset.pixel_array  # which keeps what it has decoded
         except Exception as error:  # decoders fail in many ways
             syntax = dataset.file_meta.TransferSyntaxUID
-            advice = f"compressed as {syntax.name}: decompress them with gdcmconv --raw" if syntax.is_compressed else ""
-            name = Path(str(dataset.filename)).name
+            packed = syntax.is_transfer_syntax and syntax.is_compressed
+            advice = f"compressed as {syntax.name}: decompress them with gdcmconv --raw" if packed else ""
             raise UserError(
-                f"{series.title}: the pixels of {name} cannot be decoded ({_reason(error)}); "
+                f"{series.title}: the pixels of {_name(dataset)} cannot be decoded ({_reason(error)}); "
                 f"{advice or 'send or export it again'}."
             ) from error
 

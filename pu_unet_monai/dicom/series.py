@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pydicom
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.misc import is_dicom
 from tqdm import tqdm
 
@@ -77,11 +76,11 @@ def find_series(folder: Path) -> tuple[list[Series], list[str]]:
     paths = sorted(path for path in entries if path.is_file() and not path.name.startswith("."))
     for path in tqdm(paths, desc="reading DICOM headers", unit="file", disable=None, leave=False):
         try:
-            header = (
-                pydicom.dcmread(path, specific_tags=list(_TAGS), stop_before_pixels=True) if is_dicom(path) else None
+            header = _read_header(path) if is_dicom(path) else None
+        except Exception as error:  # pydicom fails in many ways
+            aside.append(
+                f"{path.name}: cannot be read as DICOM ({(str(error) or type(error).__name__).splitlines()[0]})"
             )
-        except (InvalidDicomError, OSError, ValueError, KeyError, EOFError, NotImplementedError) as error:
-            aside.append(f"{path.name}: cannot be read as DICOM ({str(error).splitlines()[0] or type(error).__name__})")
             continue
         if header is None:
             aside.append(f"{path.name}: no DICOM file")
@@ -92,6 +91,13 @@ def find_series(folder: Path) -> tuple[list[Series], list[str]]:
             key = str(header.get("StudyInstanceUID")), str(header.SeriesInstanceUID)
             series.setdefault(key, Series(header)).files.append(path)
     return sorted(series.values(), key=_order), aside
+
+
+def _read_header(path: Path) -> Dataset:
+    header = pydicom.dcmread(path, specific_tags=list(_TAGS), stop_before_pixels=True)
+    for _ in header:  # pydicom reads a value when it is asked for
+        pass
+    return header
 
 
 def _order(series: Series) -> tuple[str, int, str]:

@@ -30,4 +30,4 @@ def damaged(content: bytes, generator: random.Random, flips: int = 6) -> Iterato
     for number in range(flips):
         place = generator.randrange(min(size, 400) if number % 2 else size)
         changed = bytes([content[place] ^ generator.randrange(1, 256)])
-        yield f"byte_{place}", content[:place] + changed + content[place + 1 :]
+        yield f"byte_{number}_{place}", content[:place] + changed + content[place + 1 :]

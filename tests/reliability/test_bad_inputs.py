@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +15,9 @@ from pu_unet_monai.__main__ import main
 from tests.reliability.bad_images import bad_images, good_image
 from tests.reliability.bad_volumes import AFFINE, bad_volumes, good_voxels
 from tests.reliability.bundles import small_bundle
+from tests.reliability.time_limit import at_most
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
-
-
-@contextlib.contextmanager
-def at_most(seconds: int) -> Iterator[None]:
-    """Fail where something hangs."""
-
-    def stop(*_: object) -> None:
-        raise AssertionError(f"hangs for {seconds} seconds")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def predict(bundle: Path, source: Path, output: Path) -> dict[str, Any]:
