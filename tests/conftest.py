@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+PYTHON = sys.executable
+"""Python itself, for what a fork cannot stand for: limits, signals to groups, exact times and memory."""
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +30,29 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("PU_UNET_DATA_DIR is not set")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def full() -> bool:
+    """Whether to try things many times over; ``make test-all`` does, it takes long."""
+    return os.environ.get("PU_UNET_TESTS") == "full"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imports_done_once(full: bool) -> Iterator[None]:
+    """Have ``sys.executable`` run this project's programs without the time of their imports, but for the full tests."""
+    if full or sys.platform != "linux":
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        address, client = Path(folder, "server"), Path(folder, "python")
+        words = [PYTHON, "-IS", REPOSITORY / "tests" / "fork_client.py", address, client, PYTHON]
+        client.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
+        client.chmod(0o755)
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        command = [PYTHON, REPOSITORY / "tests" / "fork_server.py", address]
+        with subprocess.Popen(command, env=environment, start_new_session=True) as server:
+            sys.executable = str(client)
+            yield
+            sys.executable = PYTHON
+            server.kill()

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from data_prep import volume_phantom
 from experiments.brain_report.experiment import Experiment
 from experiments.brain_report.run import main
 from experiments.brain_report.set_ups import REPOSITORY
+from tests.conftest import PYTHON
 
 SHAPE = (32, 36, 28)
 CUBES = {"crop_size": [32, 36, 28], "cube_size": [16, 18, 14], "channels": [8, 16], "val_interval": 1}
@@ -89,7 +89,7 @@ def test_finished_run_does_nothing_again(finished, phantoms, capsys):
 
 def test_killed_run_goes_on_and_ends_as_the_unbroken_one(finished, phantoms, tmp_path):
     command = [
-        sys.executable,
+        PYTHON,  # killed with all that it started
         "-m",
         "experiments.brain_report.run",
         *arguments(phantoms, tmp_path, "slices", EPOCHS),

@@ -13,12 +13,6 @@ from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
-def full() -> bool:
-    """Whether to try things many times over; ``make test-all`` does, it takes long."""
-    return os.environ.get("PU_UNET_TESTS") == "full"
-
-
-@pytest.fixture(scope="session")
 def record() -> Callable[[str, str, Any], None]:
     """Keep a figure in the file that ``PU_UNET_FIGURES`` names, if any: what was tried, of what, how often."""
 

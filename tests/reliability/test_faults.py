@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from PIL import Image
 
 from tests.bundles.conftest import Dataset, child_environment, command_line, prepare, small
+from tests.conftest import PYTHON
 from tests.reliability.bad_images import good_image
 from tests.reliability.bundles import small_bundle
 
@@ -55,12 +55,12 @@ def often(values: list[T], at: int) -> list[T]:
 def training(dataset: Dataset, folder: Path, *configs: str, **more: object) -> list[str]:
     places = {"output_dir": str(folder / "out"), "ckpt_dir": str(folder / "out" / "models")}
     options = {**small(BUNDLE), **dataset.overrides(), **places, **more}
-    return [sys.executable, *command_line(BUNDLE, "training", ["train.json", *configs], options)]
+    return [PYTHON, *command_line(BUNDLE, "training", ["train.json", *configs], options)]
 
 
 def predicting(bundle: Path, images: Path, output: Path) -> list[str]:
     places = ["--bundle", bundle, "--input", images, "--output", output]
-    return [sys.executable, "-m", "pu_unet_monai", "predict", *map(str, places)]
+    return [PYTHON, "-m", "pu_unet_monai", "predict", *map(str, places)]
 
 
 def run(command: list[str], limit: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
@@ -159,7 +159,7 @@ def test_images_that_may_not_be_read(bundle, images, tmp_path):
     os.chown(output, user, user)
     probe = run(["true"], lambda: os.setuid(user))
     reachable = subprocess.run(
-        ["ls", str(images), sys.executable], preexec_fn=lambda: os.setuid(user), capture_output=True, check=False
+        ["ls", str(images), PYTHON], preexec_fn=lambda: os.setuid(user), capture_output=True, check=False
     )
     if probe.returncode or reachable.returncode:
         pytest.skip("another user cannot reach the tests' folder or Python")
@@ -198,7 +198,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 def limited(command: list[str], megabytes: int) -> list[str]:
     """Return a ``python -m`` command line under a limit of memory."""
-    return [sys.executable, "-c", LIMITED, str(megabytes * 2**20), *command[2:]]
+    return [PYTHON, "-c", LIMITED, str(megabytes * 2**20), *command[2:]]
 
 
 def test_too_little_memory_for_one_image(bundle, images, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from PIL import Image
 from data_prep import volume_phantom
 from pu_unet_monai.__main__ import main
 from tests.bundles.conftest import child_environment, command_line, prepare, small
+from tests.conftest import PYTHON
 from tests.reliability.bundles import small_bundle
 
 SECONDS_BETWEEN = 0.1
@@ -129,7 +129,7 @@ def predict_all(bundle: Path, source: Path, folder: Path, pattern: str, flat: bo
     """Segment a folder in one go, and check what is left of it."""
     output = folder / "out"
     usage = Usage(output, pattern)
-    command = [sys.executable, "-m", "pu_unet_monai", *predicting(bundle, source, output)]
+    command = [PYTHON, "-m", "pu_unet_monai", *predicting(bundle, source, output)]
     usage.watch(command, folder / "temporary", seconds=3600)
     report = json.loads((output / "report.json").read_text())
     assert not report["failed"]
@@ -156,7 +156,7 @@ def test_many_epochs(tmp_path, full, record):
     places = {"output_dir": str(output), "ckpt_dir": str(output / "models")}
     options = {**small("pu_unet_kvasir"), **dataset.overrides(), **places, "max_epochs": epochs, "num_workers": 2}
     usage = Usage(output / "models", "checkpoint_epoch=*.pt", lambda path: int(path.stem.partition("=")[2]))
-    command = [sys.executable, *command_line("pu_unet_kvasir", "training", ["train.json"], options)]
+    command = [PYTHON, *command_line("pu_unet_kvasir", "training", ["train.json"], options)]
     usage.watch(command, tmp_path / "temporary", seconds=3600)
     assert len((output / "epochs.csv").read_text().splitlines()) == epochs + 1
     if full:

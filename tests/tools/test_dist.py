@@ -14,6 +14,7 @@ import pytest
 
 from pu_unet_monai import __version__
 from pu_unet_monai.errors import UserError
+from tests.conftest import PYTHON
 from tools import bundle_zips
 
 pytest.importorskip("setuptools", minversion="77", reason="setuptools 77 or later is not installed")
@@ -54,7 +55,7 @@ def run(machine: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """Run Python there, with the wheel before everything else and no checkout in sight."""
     env = os.environ | {"PYTHONPATH": str(machine / "site"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *args], cwd=machine, env=env, capture_output=True, text=True, check=True, timeout=300
+        [PYTHON, *args], cwd=machine, env=env, capture_output=True, text=True, check=True, timeout=300
     )
 
 
