@@ -36,7 +36,8 @@ def main(address: str, executable: str, python: str, *arguments: str) -> None:
     module = arguments[arguments[0] == "-u" :]
     if module[:1] != ("-m",) or not module[1].startswith(PROGRAMS):
         os.execv(python, [python, *arguments])
-    program = {"module": module[1], "arguments": module[2:], "folder": os.getcwd(), "executable": executable}
+    folder = os.getcwd()  # noqa: PTH109, pathlib would be one more import
+    program = {"module": module[1], "arguments": module[2:], "folder": folder, "executable": executable}
     code = run(address, program | {"environment": dict(os.environ)})
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)

@@ -1,7 +1,7 @@
-"""Runs ``python -m`` programs in forks of a process that has their imports done, which take most of a short program's time.
+"""Runs ``python -m`` programs in forks of a process that has done their imports, which take longer than the rest.
 
-A program is as a user starts it but for that: a process of its own, with its own arguments, folder, environment and streams,
-that ends as Python ends. ``fork_client.py`` asks for it.
+A program is as a user starts it but for that: a process of its own, with its own arguments, folder, environment and
+streams, that ends as Python ends. ``fork_client.py`` asks for it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def become(program: dict[str, Any]) -> None:
     os.environ.update(program["environment"])
     os.chdir(program["folder"])
     added = program["environment"].get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:1] = [os.getcwd(), *filter(None, added)]
+    sys.path[:1] = [program["folder"], *filter(None, added)]
     sys.argv = [program["module"], *program["arguments"]]
     sys.executable = program["executable"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
