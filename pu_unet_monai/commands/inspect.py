@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.inspection.bundle_files import list_files
 from pu_unet_monai.inspection.completeness import missing_properties, schema_errors
-from pu_unet_monai.inspection.config_code import config_files, find_code, read_config
+from pu_unet_monai.inspection.config_code import find_code, read_configs
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,25 +34,18 @@ def run(args: argparse.Namespace) -> int:
     """
     if not (args.bundle / "configs").is_dir():
         raise UserError(f"{args.bundle}: not a bundle, there is no folder configs.")
-    problems = _code(args.bundle) + _files(args.bundle) + _lacks(args.bundle)
+    configs, problems = read_configs(args.bundle)
+    problems += _code(configs, args.bundle) + _files(args.bundle) + _lacks(configs, args.bundle)
     print(f"\n{len(problems)} problem(s)" + (":" if problems else ""))
     for problem in problems:
         print(f"  {problem}")
     return 1 if problems else 0
 
 
-def _code(bundle: Path) -> list[str]:
+def _code(configs: Mapping[Path, Mapping[str, Any]], bundle: Path) -> list[str]:
     """Print what the configurations would run, and return what is not known of it."""
     print(f"What MONAI would run of {bundle}/configs:")
-    problems = []
-    for path in config_files(bundle):
-        try:
-            read_config(path)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        return problems
-    found = find_code(config_files(bundle))
+    found = find_code(configs)
     for code in found:
         print(f"  {code}")
     return [f"code: {code}" for code in found if code.concern]
@@ -65,23 +60,19 @@ def _files(bundle: Path) -> list[str]:
     return [f"file: {file.name} {file.concern}" for file in found if file.concern]
 
 
-def _lacks(bundle: Path) -> list[str]:
+def _lacks(configs: Mapping[Path, Mapping[str, Any]], bundle: Path) -> list[str]:
     """Print what optional properties are missing, and return required ones and errors of the schema."""
     problems = []
     for name in ("train.json", "inference.json", "metadata.json"):
         path = bundle / "configs" / name
-        if not path.is_file():
-            if name != "train.json":
-                problems.append(f"missing: configs/{name}")
+        if not path.is_file() and name != "train.json":
+            problems.append(f"missing: configs/{name}")
+        if path not in configs:  # what cannot be read was said before
             continue
-        try:
-            config = read_config(path)
-        except UserError:  # said before
-            continue
-        required, optional = missing_properties(name, config)
+        required, optional = missing_properties(name, configs[path])
         problems += [f"missing: property {text} in {name}" for text in required]
         if optional:
             print(f"\n{name} does without the optional {', '.join(optional)}")
         if name == "metadata.json":
-            problems += [f"schema: {name} {error}" for error in schema_errors(config)]
+            problems += [f"schema: {name} {error}" for error in schema_errors(configs[path])]
     return problems

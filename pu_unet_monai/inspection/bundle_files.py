@@ -53,8 +53,8 @@ def _describe(path: Path, bundle: Path) -> BundleFile:
     name = str(path.relative_to(bundle))
     if path.is_symlink():
         target = path.resolve()
-        where = "inside" if target.is_relative_to(bundle.resolve()) else "outside of the bundle"
-        return BundleFile(name, 0, "", f"is a link to {target}, {where}" if where != "inside" else None)
+        inside = target.is_relative_to(bundle.resolve())
+        return BundleFile(name, 0, "", None if inside else f"is a link to {target}, outside of the bundle")
     if not path.is_file():
         return BundleFile(name, 0, "", "is no ordinary file")
     return BundleFile(name, path.stat().st_size, file_sha256(path), _concern(path))

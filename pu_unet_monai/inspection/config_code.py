@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.inspection.known_code import concern_about
 
-__all__ = ["Code", "config_files", "find_code", "read_config", "refuse_foreign_code"]
+__all__ = ["Code", "find_code", "read_configs", "refuse_foreign_code"]
 
 _REFERENCE = re.compile(r"@\w*(?:(?:#|::)+\w+)*")
 _OTHER_FILE = re.compile(r"\.(json|ya?ml)\b", re.IGNORECASE)
@@ -42,26 +42,27 @@ class Code:
         return f"{self.file.name} {self.key}: {self.text}" + (f" ({self.concern})" if self.concern else "")
 
 
-def config_files(bundle: Path) -> list[Path]:
-    """Return the configurations of a bundle, presets and that of the log too."""
-    paths = (bundle / "configs").rglob("*")
-    return sorted(path for path in paths if path.suffix.lower() in (".json", ".yaml", ".yml", ".conf"))
+def read_configs(bundle: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
+    """Read the configurations of a bundle as they are written, presets and that of the log too; nothing is evaluated.
 
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a configuration as it is written; nothing in it is evaluated.
-
-    Raises:
-        UserError: if it is no JSON, YAML or logging configuration, or no object.
+    Returns:
+        The contents by file, and what is wrong with those that cannot be read or hold no object.
     """
-    try:
-        content = _read_logging(path) if path.suffix == ".conf" else ConfigParser.load_config_file(path)
-    except Exception as error:  # JSON's and YAML's own, and those of encodings
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read ({reason}); expected JSON or YAML.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, expected an object with keys.")
-    return content
+    contents, problems = {}, []
+    for path in sorted((bundle / "configs").rglob("*")):
+        if path.suffix.lower() not in (".json", ".yaml", ".yml", ".conf"):
+            continue
+        try:
+            content = _read_logging(path) if path.suffix == ".conf" else ConfigParser.load_config_file(path)
+        except Exception as error:  # JSON's and YAML's own, and those of encodings
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            problems.append(f"{path}: cannot be read ({reason}); expected JSON or YAML.")
+            continue
+        if isinstance(content, dict):
+            contents[path] = content
+        else:
+            problems.append(f"{path}: holds a {type(content).__name__}, expected an object with keys.")
+    return contents, problems
 
 
 def _read_logging(path: Path) -> dict[str, Any]:
@@ -79,16 +80,13 @@ def _read_logging(path: Path) -> dict[str, Any]:
     return content
 
 
-def find_code(files: Iterable[Path]) -> list[Code]:
+def find_code(configs: Mapping[Path, Mapping[str, Any]]) -> list[Code]:
     """Return all that MONAI would run of configurations, none of it run.
 
     Args:
-        files: those that are used together: names that one imports may be used by another.
-
-    Raises:
-        UserError: as :func:`read_config`.
+        configs: the contents by file of those that are used together: names that one imports may be used by another.
     """
-    found = [(file, key, text) for file in files for key, text in _walk(read_config(file), "")]
+    found = [(file, key, text) for file, content in configs.items() for key, text in _walk(content, "")]
     names = _imported([text for _, _, text in found])
     return [Code(file, key, text, _concern(text, names)) for file, key, text in found]
 
@@ -103,9 +101,12 @@ def refuse_foreign_code(bundle: Path) -> None:
         bundle: folder of the bundle.
 
     Raises:
-        UserError: naming the first pieces that are not known.
+        UserError: naming the configurations that cannot be read, or the first pieces that are not known.
     """
-    foreign = [code for code in find_code(config_files(bundle)) if code.concern]
+    configs, problems = read_configs(bundle)
+    if problems:
+        raise UserError(" ".join(problems))
+    foreign = [code for code in find_code(configs) if code.concern]
     if not foreign:
         return
     others = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""

@@ -81,12 +81,10 @@ def _concern_about_name(name: str) -> str | None:
     found = _find(name)
     if found is None:
         return f"{name} is not known"
-    places = {name, _place(found)}
-    if isinstance(found, types.ModuleType) or any(_within(place, _FOREIGN) for place in places):
+    place = name if isinstance(found, int | float | str) else _place(found)
+    if isinstance(found, types.ModuleType) or _within(name, _FOREIGN) or _within(place, _FOREIGN):
         return f"{name} is not for configurations"
-    if not any(_within(place, _KNOWN) for place in places if place) or not _within(_place(found) or name, _KNOWN):
-        return f"{name} is not known"
-    return None
+    return None if _within(place, _KNOWN) else f"{name} is not known"
 
 
 def _find(name: str) -> Any:
@@ -110,7 +108,7 @@ def _place(found: Any) -> str:
     module = getattr(kind, "__module__", None) or ""
     if module in ("posixpath", "ntpath", "genericpath"):
         module = "os.path"
-    return module if kind is not found and module == "builtins" else f"{module}.{kind.__qualname__}"
+    return f"{module}.{kind.__qualname__}"
 
 
 def _within(name: str, modules: tuple[str, ...]) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.inspection.config_code import config_files, find_code, read_config, refuse_foreign_code
+from pu_unet_monai.inspection.config_code import Code, find_code, read_configs, refuse_foreign_code
 from tests.conftest import REPOSITORY
 
 IMPORTS = ["$import monai", "$import torch", "$import os", "$import numpy as np", "$import glob"]
@@ -28,6 +28,7 @@ KNOWN = (
     "$lambda x: x > 0",
     "$monai.transforms.Lambda(lambda x: x + 1)",
     "$np.float32(3)",
+    "$np.pi * 2",
     "$@train#trainer.run()",
     "$max(@train#trainer#max_epochs // 10, 1)",
     "$import math",
@@ -65,25 +66,29 @@ FOREIGN = (
 )
 
 
-def write(folder: Path, name: str, content: Any) -> Path:
+def write(folder: Path, name: str, content: Any) -> None:
     (folder / "configs").mkdir(exist_ok=True)
-    path = folder / "configs" / name
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
+    (folder / "configs" / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def code_of(bundle: Path) -> list[Code]:
+    configs, problems = read_configs(bundle)
+    assert not problems
+    return find_code(configs)
 
 
 @pytest.mark.parametrize("text", KNOWN)
 def test_known_expressions(tmp_path, text):
-    path = write(tmp_path, "train.json", {"imports": IMPORTS, "deep": [{"key": text}]})
-    found = {code.key: code.concern for code in find_code([path])}
+    write(tmp_path, "train.json", {"imports": IMPORTS, "deep": [{"key": text}]})
+    found = {code.key: code.concern for code in code_of(tmp_path)}
     assert len(found) == len(IMPORTS) + 1
     assert found["deep[0]#key"] is None
 
 
 @pytest.mark.parametrize("text", FOREIGN)
 def test_foreign_expressions(tmp_path, text):
-    path = write(tmp_path, "train.json", {"imports": IMPORTS, "deep": [{"key": text}]})
-    (code,) = [code for code in find_code([path]) if code.concern]
+    write(tmp_path, "train.json", {"imports": IMPORTS, "deep": [{"key": text}]})
+    (code,) = [code for code in code_of(tmp_path) if code.concern]
     assert (code.key, code.text) == ("deep[0]#key", text)
     with pytest.raises(UserError, match=r"would run code that no segmentation needs: train\.json deep\[0\]#key"):
         refuse_foreign_code(tmp_path)
@@ -113,8 +118,8 @@ def test_foreign_expressions(tmp_path, text):
     ],
 )
 def test_targets(tmp_path, target, known):
-    path = write(tmp_path, "train.json", {"part": {"_target_": target, "a": 1}})
-    (code,) = find_code([path])
+    write(tmp_path, "train.json", {"part": {"_target_": target, "a": 1}})
+    (code,) = code_of(tmp_path)
     assert (code.concern is None) == known
     assert code.text == f"_target_ {target}"
 
@@ -123,16 +128,18 @@ def test_looking_runs_nothing(tmp_path):
     trap = tmp_path / "was_run"
     texts = [f"$open({str(trap)!r}, 'w')", f"$import os; os.system('touch {trap}')"]
     content = {"a": texts, "b": {"_target_": "os.mknod", "path": str(trap)}}
-    find_code([write(tmp_path, "train.json", content), write(tmp_path, "x.yaml", "a: !!python/name:os.system\n")][:1])
-    with pytest.raises(UserError, match=r"x\.yaml: cannot be read"):
-        read_config(tmp_path / "configs" / "x.yaml")
+    write(tmp_path, "train.json", content)
+    write(tmp_path, "x.yaml", "a: !!python/name:os.system\n")
+    configs, (problem,) = read_configs(tmp_path)
+    assert "x.yaml: cannot be read" in problem
+    assert len(find_code(configs)) == 3
     assert not trap.exists()
 
 
 def test_names_imported_by_one_file_are_those_of_another(tmp_path):
-    first = write(tmp_path, "train.json", {"imports": ["$import shutil as torch"]})
-    second = write(tmp_path, "evaluate.json", {"a": "$torch.rmtree('x')"})
-    assert all(code.concern for code in find_code([first, second]))
+    write(tmp_path, "train.json", {"imports": ["$import shutil as torch"]})
+    write(tmp_path, "evaluate.json", {"a": "$torch.rmtree('x')"})
+    assert all(code.concern for code in code_of(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -146,26 +153,28 @@ def test_names_imported_by_one_file_are_those_of_another(tmp_path):
     ],
 )
 def test_logging_configurations(tmp_path, lines, known):
-    path = write(tmp_path, "logging.conf", f"[handler_console]\n{lines}\n")
-    assert all(code.concern is None for code in find_code([path])) == known
+    write(tmp_path, "logging.conf", f"[handler_console]\n{lines}\n")
+    assert all(code.concern is None for code in code_of(tmp_path)) == known
 
 
 @pytest.mark.parametrize("content", ["{", "[1, 2]", "\x00", "null"])
 def test_damaged_configurations(tmp_path, content):
+    write(tmp_path, "train.json", content)
+    configs, (problem,) = read_configs(tmp_path)
+    assert not configs
+    assert "train.json: " in problem
     with pytest.raises(UserError, match=r"train\.json: "):
-        find_code([write(tmp_path, "train.json", content)])
+        refuse_foreign_code(tmp_path)
 
 
 def test_the_bundles_of_the_project_hold_nothing_foreign():
     for bundle in (REPOSITORY / "bundles").iterdir():
-        assert len(find_code(config_files(bundle))) > 100
+        assert len(code_of(bundle)) > 100
         refuse_foreign_code(bundle)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="$@%#._()[]'\" abosytemimport,:=+lambdx01\n", max_size=40))
-def test_any_text_is_judged(tmp_path_factory, text):
-    path = tmp_path_factory.mktemp("any") / "train.json"
-    path.write_text(json.dumps({"a": text, "b": {"_target_": text}}))
-    for code in find_code([path]):
+def test_any_text_is_judged(text):
+    for code in find_code({Path("train.json"): {"a": text, "b": {"_target_": text}}}):
         assert code.concern is None or code.concern
