@@ -15,7 +15,7 @@ import argparse
 import math
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,7 @@ def collect(comparison: Path, output: Path) -> None:
     results = read_json(comparison / "compare.json")
     shared = {key: results[key] for key in _SHARED if key in results}
     earlier = _kept_protocol(output)
-    others = [f"{key} {old!r}, not {shared.get(key)!r}" for key, old in earlier.items() if old != shared.get(key)]
-    if others:
-        raise UserError(f"{output}: keeps trainings of {'; '.join(others)} as {comparison}; choose another --output.")
+    check_same_protocol(output, earlier, shared, earlier)
     done = kept_trainings(output, shared)
     cells = [
         (name, folder)
@@ -83,6 +81,23 @@ def collect(comparison: Path, output: Path) -> None:
     write_json(output / "protocol.json", shared)
     write_csv(output / "scores.csv", _merged(output / "scores.csv", scores), ["variant"])
     write_csv(output / "trainings.csv", _merged(output / "trainings.csv", trainings), ["variant"])
+
+
+def check_same_protocol(folder: Path, earlier: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Check that what a folder keeps was made as what is to be added.
+
+    Args:
+        folder: where results are kept.
+        earlier: the settings of those.
+        now: the settings of what is to be added.
+        keys: which of them have to be the same.
+
+    Raises:
+        UserError: naming all that differ.
+    """
+    others = [f"{key} {earlier.get(key)!r}, not {now.get(key)!r}" for key in keys if earlier.get(key) != now.get(key)]
+    if others:
+        raise UserError(f"{folder}: keeps trainings of {'; '.join(others)}; choose another folder.")
 
 
 def kept_trainings(folder: Path, settings: Mapping[str, Any]) -> set[tuple[str, int]]:

@@ -20,7 +20,7 @@ from typing import Any
 from data_prep.brats import find_cases
 from data_prep.cases import require_folders
 from experiments.brain_report.prepare import prepare
-from experiments.paper.collect import RESULTS
+from experiments.paper.collect import RESULTS, check_same_protocol
 from pu_unet_monai.__main__ import main as run_command
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
@@ -100,10 +100,7 @@ def _kept(results: Path, protocol: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the scores of the heads that are done."""
     if not (results / "scores.csv").is_file():
         return []
-    earlier = read_json(results / "protocol.json")
-    others = [f"{key} {earlier.get(key)}, not {value}" for key, value in protocol.items() if earlier.get(key) != value]
-    if others:
-        raise UserError(f"--results {results}: keeps heads of {'; '.join(others)}; choose another folder.")
+    check_same_protocol(results, read_json(results / "protocol.json"), protocol, protocol)
     return read_rows(results / "scores.csv")
 
 

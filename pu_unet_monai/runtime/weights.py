@@ -29,7 +29,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such weights file; train first, or point ckpt_dir or pretrained at one.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        damaged = _damaged_part(path)
     except pickle.UnpicklingError as error:
         hint = "" if zipfile.is_zipfile(path) else " (is it text, such as a Git LFS pointer?)"
         raise UserError(
@@ -41,6 +42,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
             f"{path}: not a readable PyTorch file ({os.path.getsize(path)} bytes; cut short or another format?): "
             "copy it again, or use the checkpoint before it."
         ) from error
+    if damaged:
+        raise UserError(
+            f"{path}: damaged ({damaged} in it is not what its checksum says): copy it again, or use the checkpoint "
+            "before it."
+        )
+    return content
+
+
+def _damaged_part(path: str | os.PathLike[str]) -> str | None:
+    """Return the first part of a PyTorch file whose bytes have changed, which PyTorch does not look at."""
+    if not zipfile.is_zipfile(path):  # PyTorch's old format, which has no checksums
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -100,6 +115,10 @@ def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
     for what, names in (("missing", expected.keys() - found.keys()), ("unknown", found.keys() - expected.keys())):
         if names:
             problems.append(f"{len(names)} {what} tensors (such as {min(names)})")
+    odd = sorted(k for k in expected.keys() & found.keys() if not _same_kind(found[k], expected[k]))
+    if odd:
+        kind = f"{found[odd[0]].dtype}, {found[odd[0]].layout} on {found[odd[0]].device}"
+        problems.append(f"{len(odd)} tensors of another kind (such as {odd[0]}: {kind}, expected plain real numbers)")
     reshaped = sorted(k for k in expected.keys() & found.keys() if expected[k].shape != found[k].shape)
     if reshaped:
         first = reshaped[0]
@@ -108,3 +127,9 @@ def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
             f"{list(expected[first].shape)} in the network)"
         )
     return problems
+
+
+def _same_kind(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Tell whether a tensor holds values of the kind that is expected: real numbers, or whole ones."""
+    plain = found.layout == torch.strided and not found.is_meta and not found.is_complex()
+    return plain and found.is_floating_point() == expected.is_floating_point()

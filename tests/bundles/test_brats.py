@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import nibabel
@@ -18,6 +17,7 @@ from monai.transforms import Randomizable
 import data_prep.brats
 from data_prep import volume_phantom
 from pu_unet_monai.data.volume_cases import find_volume_cases
+from pu_unet_monai.inspection.completeness import SCHEMA
 from pu_unet_monai.networks.nets import PUUNet
 from tests.bundles.conftest import Dataset, command_line, default, run_bundle, run_python
 
@@ -48,11 +48,8 @@ def read(repository: Path, name: str) -> dict:
 
 
 def test_metadata_follows_the_schema(repository):
-    schema = os.environ.get("PU_UNET_META_SCHEMA")
-    if not schema:
-        pytest.skip("PU_UNET_META_SCHEMA, the file of MONAI's metadata schema, is not set")
-    assert Path(schema).is_file()
-    verify_metadata(meta_file=str(repository / "bundles" / BUNDLE / "configs" / "metadata.json"), filepath=schema)
+    meta_file = str(repository / "bundles" / BUNDLE / "configs" / "metadata.json")
+    verify_metadata(meta_file=meta_file, filepath=str(SCHEMA))
 
 
 @pytest.mark.parametrize("config", ["train.json", "inference.json"])

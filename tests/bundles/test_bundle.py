@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_n
 from monai.transforms import Resize
 from PIL import Image
 
+from pu_unet_monai.inspection.completeness import SCHEMA
 from pu_unet_monai.networks.nets import PUUNet
 from tests.bundles.conftest import BUNDLES, PU_BUNDLES, SMALL, Dataset, run_bundle, small
 
@@ -28,11 +28,8 @@ def overrides_of(dataset: Dataset, output: Path, **more: object) -> dict[str, ob
 
 
 def test_metadata_follows_the_schema(bundle, repository):
-    schema = os.environ.get("PU_UNET_META_SCHEMA")
-    if not schema:
-        pytest.skip("PU_UNET_META_SCHEMA, the file of MONAI's metadata schema, is not set")
-    assert Path(schema).is_file()  # else verify_metadata would try to download it
-    verify_metadata(meta_file=str(repository / "bundles" / bundle / "configs" / "metadata.json"), filepath=schema)
+    meta_file = str(repository / "bundles" / bundle / "configs" / "metadata.json")
+    verify_metadata(meta_file=meta_file, filepath=str(SCHEMA))
 
 
 @pytest.mark.parametrize("config", ["train.json", "inference.json"])
