@@ -77,6 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="DICOM: number, UID or description of the series to take as FLAIR, T1w, T1gd or T2w; may be repeated",
     )
     parser.add_argument(
+        "--patient-ids",
+        action="store_true",
+        help="DICOM: name results by the patient's ID and the date, not by a hash, and report the series' UIDs",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="volumes: segment what does not look co-registered and skull-stripped too"
     )
     parser.add_argument(
@@ -185,13 +190,15 @@ def _find(bundle: TrainedBundle, args: argparse.Namespace) -> tuple[Cases, Calla
             )
         return find_images(args.input), lambda image: segment_image(bundle, image, args.output)
     if not holds_dicom(args.input):
-        if args.series:
-            raise UserError(f"--series: only for DICOM, and --input {args.input} holds none; leave it out.")
+        for option in ("series", "patient_ids"):
+            if getattr(args, option):
+                name = option.replace("_", "-")
+                raise UserError(f"--{name}: only for DICOM, and --input {args.input} holds none; leave it out.")
         return find_volumes(args.input), lambda case: segment_volume(bundle, case, args.output, args.probabilities)
     if args.output.resolve().is_relative_to(args.input.resolve()):
         raise UserError(f"--output {args.output}: lies in the folder of the study; choose another one.")
     dicom = _import_dicom(args.input)
-    cases: Cases = dicom.find_dicom(args.input, bundle.channel_names, args.series)
+    cases: Cases = dicom.find_dicom(args.input, bundle.channel_names, args.series, args.patient_ids)
     return cases, lambda study: dicom.segment_study(bundle, study, args.output, args.probabilities, args.force)
 
 

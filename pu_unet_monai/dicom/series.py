@@ -54,9 +54,9 @@ class Series:
 
     @property
     def title(self) -> str:
-        """Number, description and size, for messages."""
+        """Number, description and size, for messages; the UID could tell who the patient is."""
         number, description = self.header.get("SeriesNumber"), self.header.get("SeriesDescription")
-        named = f"series {number if number is not None else self.uid}"
+        named = f"series {number if number is not None else 'without a number'}"
         return f"{named} ({description or 'no description'}, {len(self.files)} files)"
 
 

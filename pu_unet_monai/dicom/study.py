@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ class Study:
     """The series of one study that a network takes.
 
     Args:
-        name: what the results are called: the patient's ID and the date of the study.
+        name: what the results are called: by its identifiers if they were asked for, else by a hash of them.
         series: the series by modality, in the order of the network's channels.
+        identified: whether identifiers were asked for.
     """
 
     name: str
     series: dict[str, Series]
+    identified: bool = False
 
 
 def parse_choices(settings: Sequence[str], modalities: Sequence[str]) -> dict[str, str]:
@@ -63,7 +66,7 @@ def parse_choices(settings: Sequence[str], modalities: Sequence[str]) -> dict[st
 
 
 def find_studies(
-    folder: Path, modalities: Sequence[str], choices: Mapping[str, str]
+    folder: Path, modalities: Sequence[str], choices: Mapping[str, str], identified: bool = False
 ) -> tuple[list[Study], list[str], list[str]]:
     """Find the studies of a folder that have a series for each channel of a network.
 
@@ -71,6 +74,8 @@ def find_studies(
         folder: folder of one or several studies; files are told apart by their headers, not by their names.
         modalities: the names of the network's channels; a network of one channel takes the only series there is.
         choices: see :func:`parse_choices`; they come before what a series' description says.
+        identified: whether names are the patient's ID and the date of the study. Defaults to False: ``study_`` and a
+            hash of the study's UID, the same each time.
 
     Returns:
         The studies; what is wrong with others, one line each; what was left aside, one line each.
@@ -81,14 +86,14 @@ def find_studies(
     by_study: dict[str, list[Series]] = {}
     for series in found:
         by_study.setdefault(str(series.header.get("StudyInstanceUID")), []).append(series)
-    names = _names(by_study)
+    names = _identifying_names(by_study) if identified else {uid: _pseudonym(uid) for uid in by_study}
     studies, problems = [], []
     for uid, members in by_study.items():
         chosen = _choose(members, modalities, choices)
         if isinstance(chosen, str):
             problems.append(f"{folder}: study {names[uid]} {chosen}")
             continue
-        studies.append(Study(names[uid], chosen))
+        studies.append(Study(names[uid], chosen, identified))
         used = {series.uid for series in chosen.values()}
         aside += [f"{series.title}: not needed" for series in members if series.uid not in used]
     if not found:
@@ -97,7 +102,11 @@ def find_studies(
     return sorted(studies, key=lambda study: study.name), problems, aside
 
 
-def _names(by_study: Mapping[str, Sequence[Series]]) -> dict[str, str]:
+def _pseudonym(uid: str) -> str:
+    return f"study_{hashlib.sha256(uid.encode()).hexdigest()[:10]}"
+
+
+def _identifying_names(by_study: Mapping[str, Sequence[Series]]) -> dict[str, str]:
     """Return a name for each study that can name a file, and that no other has."""
     headers = {uid: members[0].header for uid, members in by_study.items()}
     for fields in (("PatientID", "StudyDate"), ("PatientID", "StudyDate", "StudyInstanceUID"), ("StudyInstanceUID",)):
@@ -129,7 +138,7 @@ def _choose(
     chosen = {modality: found[0] for modality, found in candidates.items()}
     patients = {str(series.header.get("PatientID")) for series in chosen.values()}
     if len(patients) > 1:
-        return f"has series of several patients ({join_some(sorted(patients))}); give the folder of one"
+        return f"has series of {len(patients)} patients; give the folder of one"
     return chosen
 
 

@@ -29,18 +29,19 @@ _LARGEST_UNCOVERED_SHARE = 0.02
 _FILES = ("segmentation", "picture", "probabilities")
 
 
-def find_dicom(folder: Path, modalities: Sequence[str], settings: Sequence[str]) -> Cases[Study]:
+def find_dicom(folder: Path, modalities: Sequence[str], settings: Sequence[str], identified: bool) -> Cases[Study]:
     """Find the studies of a folder.
 
     Args:
         folder: folder of one or several studies.
         modalities: the names of the network's channels.
         settings: the options ``--series MODALITY=SERIES``.
+        identified: whether results are named by the patient's ID, and say the series' UIDs.
 
     Raises:
         UserError: if there is none that could be segmented.
     """
-    studies, problems, aside = find_studies(folder, modalities, parse_choices(settings, modalities))
+    studies, problems, aside = find_studies(folder, modalities, parse_choices(settings, modalities), identified)
     if not studies:
         raise UserError(f"--input {'; '.join(problems)}.")
     folders = {path.parent for study in studies for series in study.series.values() for path in series.files}
@@ -113,7 +114,7 @@ def _describe(
         modality: {
             "description": str(found.header.get("SeriesDescription", "")),
             "number": str(found.header.get("SeriesNumber", "")),
-            "uid": found.uid,
+            **({"uid": found.uid} if study.identified else {}),
         }
         for modality, found in study.series.items()
     }

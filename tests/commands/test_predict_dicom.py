@@ -43,7 +43,9 @@ def write(folder: Path, head: np.ndarray, affine: np.ndarray = LPS, name: str = 
 
 
 def predict(bundle: Path, source: Path, output: Path, *options: str) -> int:
-    return main(["predict", "--bundle", str(bundle), "--input", str(source), "--output", str(output), *options])
+    """With names that say which study is which."""
+    places = ["--bundle", str(bundle), "--input", str(source), "--output", str(output)]
+    return main(["predict", *places, "--patient-ids", *options])
 
 
 def report(output: Path) -> dict:
@@ -171,7 +173,7 @@ def edit(folder: Path, **values: str | None) -> None:
     ("series", "values", "message"),
     [
         ("P1", {"Modality": "CT"}, "no series of MR images found in it or below; left aside: series 1"),
-        ("P1/2_AX_T1", {"PatientID": "P2"}, "has series of several patients (P1, P2)"),
+        ("P1/2_AX_T1", {"PatientID": "P2"}, "has series of 2 patients"),
         ("P1/2_AX_T1", {"Modality": "CT"}, "has no T1w; it has series 1"),
     ],
 )

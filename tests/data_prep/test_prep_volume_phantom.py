@@ -205,7 +205,7 @@ def test_dicom_layout_holds_the_same_voxels(tmp_path):
 
     volume_phantom.make(tmp_path / "dicom", "dicom", number=2, shape=(24, 28, 20))
     volume_phantom.make(tmp_path / "brats", "brats", number=2, shape=(24, 28, 20))
-    studies, problems, aside = find_studies(tmp_path / "dicom", MODALITIES, {})
+    studies, problems, aside = find_studies(tmp_path / "dicom", MODALITIES, {}, identified=True)
     assert (problems, aside) == ([], [])
     assert [study.name for study in studies] == ["phantom_001_20260101", "phantom_002_20260101"]
     for modality, ending in zip(MODALITIES, ("flair", "t1", "t1ce", "t2"), strict=True):

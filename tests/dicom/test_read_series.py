@@ -248,7 +248,7 @@ def test_a_real_head_as_four_series(data_dir, tmp_path):
     affine = images["FLAIR"].affine
     series = dict(zip(DESCRIPTIONS, (np.asarray(image.dataobj, np.int16) for image in images.values()), strict=True))
     write_study(tmp_path, folder.name, series, affine)
-    (study,), problems, aside = find_studies(tmp_path, MODALITIES, {})
+    (study,), problems, aside = find_studies(tmp_path, MODALITIES, {}, identified=True)
     assert (study.name, problems, aside) == (f"{folder.name}_20260101", [], [])
     for modality, image in images.items():
         volume = read_series(study.series[modality]).to_tensor()

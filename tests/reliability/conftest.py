@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from pu_unet_monai.runtime.machine import machine
+
 
 @pytest.fixture(scope="session")
 def record() -> Callable[[str, str, Any], None]:
@@ -23,6 +25,7 @@ def record() -> Callable[[str, str, Any], None]:
         path = Path(file)
         with FileLock(path.with_suffix(".lock")):
             figures = json.loads(path.read_text()) if path.is_file() else {}
+            figures["machine"] = machine()
             figures.setdefault(part, {})[name] = value
             path.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,18 @@ often = settings(
 )
 
 
+tried: Counter[str] = Counter()
+errors: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def recorded(record) -> Iterator[None]:
+    yield
+    for kind, number in tried.items():
+        right = number - errors[kind]
+        record("bad inputs", kind, {"tried": number, "errors": errors[kind], "right": right})
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
     return small_bundle(REPOSITORY, "pu_unet_kvasir", tmp_path_factory.mktemp("bundle") / "pu_unet_kvasir")
@@ -58,7 +72,8 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def assert_clear(error: UserError, *names: str) -> None:
+def assert_clear(kind: str, error: UserError, *names: str) -> None:
+    errors[kind] += 1
     text = str(error)
     assert "\n" not in text
     assert any(name in text for name in names), text
@@ -69,10 +84,11 @@ def assert_clear(error: UserError, *names: str) -> None:
 def test_datalists(folder, content, section):
     path = folder / "datalist.json"
     path.write_text(json.dumps(content))
+    tried["datalists"] += 1
     try:
         entries = load_datalist(path, folder, section)
     except UserError as error:
-        assert_clear(error, "datalist.json", str(folder))
+        assert_clear("datalists", error, "datalist.json", str(folder))
         return
     assert entries
     for entry in entries:
@@ -98,10 +114,11 @@ def build(bundle: Path, name: str, content: object, good: object) -> None:
     """Build the bundle with a changed file: that works, or is one line that names the file, the bundle or the key."""
     path = bundle / "configs" / name
     path.write_text(json.dumps(content))
+    tried[name] += 1
     try:
         TrainedBundle(bundle)
     except UserError as error:
-        assert_clear(error, name, str(bundle), "weights", *CONFIG)
+        assert_clear(name, error, name, str(bundle), "weights", *CONFIG)
     finally:
         path.write_text(json.dumps(good))
 
@@ -111,9 +128,10 @@ def build(bundle: Path, name: str, content: object, good: object) -> None:
 def test_facts_about_weights(bundle, content):
     weights = bundle / "models" / "model.pt"
     write_facts(weights, content)
+    tried["model.json"] += 1
     try:
         TrainedBundle(bundle)
     except UserError as error:
-        assert_clear(error, "model.json", "model.pt", str(bundle), *FACTS)
+        assert_clear("model.json", error, "model.json", "model.pt", str(bundle), *FACTS)
     finally:
         weights.with_suffix(".json").unlink()

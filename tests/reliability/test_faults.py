@@ -13,7 +13,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import torch
@@ -24,7 +23,6 @@ from tests.conftest import PYTHON
 from tests.reliability.bad_images import good_image
 from tests.reliability.bundles import small_bundle
 
-T = TypeVar("T")
 BUNDLE = "pu_unet_kvasir"
 LONGEST = 300
 
@@ -47,9 +45,9 @@ def images(tmp_path) -> Path:
     return tmp_path / "images"
 
 
-def often(values: list[T], at: int) -> list[T]:
-    """Return one of the values for the tests' short form."""
-    return values if os.environ.get("PU_UNET_TESTS") == "full" else [values[at]]
+def without(folder: Path, line: str) -> str:
+    """Return a message with a short name for the test's folder."""
+    return line.replace(str(folder), "FOLDER")
 
 
 def training(dataset: Dataset, folder: Path, *configs: str, **more: object) -> list[str]:
@@ -87,12 +85,15 @@ def on_small_disk(command: list[str], disk: Path, kilobytes: int) -> subprocess.
     return done
 
 
-def assert_one_line(done: subprocess.CompletedProcess[str], message: str) -> None:
-    """Check that a program failed, and said why in its last line without a traceback."""
-    assert done.returncode not in (0, None), done.stdout
+def one_line(done: subprocess.CompletedProcess[str], message: str) -> str:
+    """Check that a program failed, and said why in one line without a traceback; return that line."""
     said = done.stderr + done.stdout
+    assert done.returncode not in (0, None), said
     assert "Traceback" not in said, said
-    assert message in said, said
+    (line,) = [
+        line for line in said.splitlines() if line.lstrip().startswith(("error: ", "failed: ")) and message in line
+    ]
+    return line.strip()
 
 
 def assert_whole(folder: Path) -> None:
@@ -111,28 +112,34 @@ def assert_whole(folder: Path) -> None:
             assert path.read_text().endswith("\n")
 
 
-@pytest.mark.parametrize("kilobytes", often([4, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 240], at=11))
-def test_disk_full_while_training(dataset, tmp_path, kilobytes):
+def test_disk_full_while_training(dataset, tmp_path, full, record):
     """Ended in the middle, a training goes on when there is room again."""
-    disk = tmp_path / "disk"
-    done = on_small_disk(training(dataset, disk, max_epochs=4), disk, kilobytes)
-    assert_one_line(done, "No space left on device")
-    assert_whole(disk)
-    if (disk / "out" / "models").is_dir() and list((disk / "out" / "models").glob("checkpoint*")):
-        done = run(training(dataset, disk, max_epochs=4, resume=True))
-        assert done.returncode == 0, done.stderr
-        assert (disk / "out" / "models" / "checkpoint_epoch=4.pt").is_file()
+    sizes = range(20, 260, 20) if full else (240,)
+    for kilobytes in sizes:
+        disk = tmp_path / str(kilobytes)
+        line = one_line(
+            on_small_disk(training(dataset, disk, max_epochs=4), disk, kilobytes), "No space left on device"
+        )
+        assert_whole(disk)
+        if list((disk / "out" / "models").glob("checkpoint*")):
+            done = run(training(dataset, disk, max_epochs=4, resume=True))
+            assert done.returncode == 0, done.stderr
+            assert (disk / "out" / "models" / "checkpoint_epoch=4.pt").is_file()
+    record("faults", "disk full while training", {"tried": len(sizes), "said": without(disk, line)})
 
 
-@pytest.mark.parametrize("kilobytes", often([4, 20, 40, 60, 80, 100], at=3))
-def test_disk_full_while_predicting(bundle, images, tmp_path, kilobytes):
-    done = on_small_disk(predicting(bundle, images, tmp_path / "disk" / "out"), tmp_path / "disk", kilobytes)
-    assert_one_line(done, "No space left on device")
-    assert_whole(tmp_path / "disk")
+def test_disk_full_while_predicting(bundle, images, tmp_path, full, record):
+    sizes = (4, 20, 40, 60, 80, 100) if full else (60,)
+    for kilobytes in sizes:
+        disk = tmp_path / str(kilobytes)
+        done = on_small_disk(predicting(bundle, images, disk / "out"), disk, kilobytes)
+        line = one_line(done, "No space left on device")
+        assert_whole(disk)
+    record("faults", "disk full while predicting", {"tried": len(sizes), "said": without(disk, line)})
 
 
 @pytest.mark.parametrize("what", ["training", "predicting"])
-def test_output_that_may_not_be_written(dataset, bundle, images, tmp_path, what):
+def test_output_that_may_not_be_written(dataset, bundle, images, tmp_path, what, record):
     (tmp_path / "disk").mkdir()
     place = shlex.quote(str(tmp_path / "disk"))
     if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
@@ -141,11 +148,12 @@ def test_output_that_may_not_be_written(dataset, bundle, images, tmp_path, what)
     command = training(dataset, tmp_path / "disk") if what == "training" else predicting(bundle, images, output)
     script = f"mount -t tmpfs -o ro tmpfs {place} && exec {shlex.join(command)}"
     done = run(["unshare", "--mount", "sh", "-c", script])
-    assert_one_line(done, f"{output}")
-    assert "Read-only file system" in done.stderr + done.stdout
+    line = one_line(done, "Read-only file system")
+    assert str(output) in line
+    record("faults", f"read-only output while {what}", {"tried": 1, "said": without(tmp_path, line)})
 
 
-def test_images_that_may_not_be_read(bundle, images, tmp_path):
+def test_images_that_may_not_be_read(bundle, images, tmp_path, record):
     """Another user's image is a failed case, and the others are done."""
     user = 65534  # nobody
     if os.geteuid():
@@ -168,9 +176,10 @@ def test_images_that_may_not_be_read(bundle, images, tmp_path):
     (failure,) = json.loads((output / "report.json").read_text())["failed"]
     assert failure["image"] == "image1.png"
     assert "Permission denied" in failure["error"]
+    record("faults", "an image without permission to read", {"tried": 1, "said": without(tmp_path, failure["error"])})
 
 
-def test_file_that_may_not_grow(bundle, images, tmp_path):
+def test_file_that_may_not_grow(bundle, images, tmp_path, record):
     """A quota: the file that goes beyond it is an error, and none under a final name is cut."""
 
     def limit() -> None:
@@ -178,8 +187,9 @@ def test_file_that_may_not_grow(bundle, images, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 
     done = run(predicting(bundle, images, tmp_path / "out"), limit)
-    assert_one_line(done, "File too large")
+    line = one_line(done, "File too large")
     assert_whole(tmp_path / "out")
+    record("faults", "a quota of bytes for a file", {"tried": 1, "said": without(tmp_path, line)})
 
 
 LIMITED = """
@@ -201,7 +211,7 @@ def limited(command: list[str], megabytes: int) -> list[str]:
     return [PYTHON, "-c", LIMITED, str(megabytes * 2**20), *command[2:]]
 
 
-def test_too_little_memory_for_one_image(bundle, images, tmp_path):
+def test_too_little_memory_for_one_image(bundle, images, tmp_path, record):
     """The case fails, the others are done."""
     Image.new("RGB", (12000, 12000)).save(images / "large.png")
     done = run(limited(predicting(bundle, images, tmp_path / "out"), 600))
@@ -212,25 +222,29 @@ def test_too_little_memory_for_one_image(bundle, images, tmp_path):
     assert "memory" in failure["error"] or "allocate" in failure["error"]
     assert len(report["cases"]) == 4
     assert_whole(tmp_path / "out")
+    said = without(tmp_path, failure["error"])
+    record("faults", "too little memory for one image of several", {"tried": 1, "said": said})
 
 
-def test_too_little_memory_for_training(dataset, tmp_path):
+def test_too_little_memory_for_training(dataset, tmp_path, record):
     done = run(limited(training(dataset, tmp_path, image_size=1024, batch_size=16), 600))
-    assert_one_line(done, "not enough memory")
+    line = one_line(done, "not enough memory")
     assert_whole(tmp_path / "out")
+    record("faults", "too little memory for a training", {"tried": 1, "said": without(tmp_path, line)})
 
 
-def test_worker_killed(dataset, tmp_path):
+def test_worker_killed(dataset, tmp_path, record):
     fault = tmp_path / "fault.json"
     transform = {"_target_": "tests.bundles.faults.KillWorker"}
     fault.write_text(json.dumps({"+train#preprocessing#transforms": [transform]}))
     done = run(training(dataset, tmp_path, str(fault), num_workers=2))
-    assert_one_line(done, "worker")
+    line = one_line(done, "worker")
     assert_whole(tmp_path / "out")
+    record("faults", "a data worker killed", {"tried": 1, "said": without(tmp_path, line)})
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_prediction(bundle, images, tmp_path, number, code):
+def test_interrupted_prediction(bundle, images, tmp_path, number, code, record):
     for copy in range(200):
         shutil.copy(images / "image0.png", images / f"copy{copy}.png")
     output = tmp_path / "out"
@@ -256,3 +270,5 @@ def test_interrupted_prediction(bundle, images, tmp_path, number, code):
         report = json.loads((output / "report.json").read_text())
         assert len(report["cases"]) + len(report["not_run"]) == 204
         assert "interrupted" in out
+    said = out.splitlines()[-1] if number == signal.SIGINT else f"exit code {code}"
+    record("faults", f"{number.name} while predicting", {"tried": 1, "said": without(tmp_path, said)})
