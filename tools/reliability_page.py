@@ -1,0 +1,118 @@
+"""The page on reliability, from the figures that the full tests left.
+
+    make test-all
+    python -m tools.reliability_page --figures output/reliability.json
+
+It writes ``docs/reliability.md``, and the figures beside it as ``docs/reliability.json``. A figure is there only if its
+test passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pu_unet_monai.errors import UserError, print_error
+from pu_unet_monai.evaluation.tables import markdown_table, write_results
+from pu_unet_monai.files import read_json
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+_PARTS = ("kills", "faults", "bad inputs", "load")
+_HEAD = """# Reliability
+
+What was tried, and what came of it. Every figure is of a test that passed in `make test-all`, on {machine}; the page is
+made by `python -m tools.reliability_page`. `make test` tries the same in a short form at each change."""
+
+_KILLS = """## Trainings that are killed
+
+Killed with SIGKILL at random moments, data workers on, and resumed each time until done. Each training ended with the
+same bytes in every file as one that nobody touched: weights, facts about them, checkpoints, and the log of the epochs
+but for its seconds. That is on a CPU; see [what is not deterministic](#what-is-not-deterministic-on-a-gpu)."""
+
+_FAULTS = """## What a machine does to a program
+
+Exit codes are never 0, the message is one line, and every file under a final name is whole. A training that ran out of
+room goes on when there is some."""
+
+_INPUTS = """## Bad inputs
+
+Each is an error in one line that names it, or right: the result that an independent reading of the file gives, in its
+shape, place and values. None crashes, hangs, or runs code."""
+
+_LOAD = """## Many cases, many epochs
+
+One program over all of them. Memory: of the last tenth of the work against the second tenth, at most 5 % more. No open
+file, process or temporary file is left; masks of cases that were segmented again one by one are the same bytes."""
+
+_GPU = """## What is not deterministic on a GPU
+
+- Some of cuDNN's algorithms, and the backward passes of interpolation and of indexing, add up in an order that changes
+  from run to run: two trainings with one seed differ by rounding from the first steps on, and by more later.
+- What stays the same: the order of cases, crops, augmentations and the first weights, which come from seeded generators
+  on the CPU. A resumed training has their state, that of the optimiser and that of the gradient scaler.
+- Bit-identical trainings on a GPU need `torch.use_deterministic_algorithms(True)`, for which PyTorch lacks a version of
+  some operations (the backward pass of trilinear interpolation, for one). That was not tried here: no GPU was at hand."""
+
+
+def page(figures: Mapping[str, Any]) -> str:
+    """Return the page.
+
+    Args:
+        figures: by part, as the tests record them, and the machine.
+
+    Raises:
+        UserError: if a part was not tried.
+    """
+    missing = [part for part in _PARTS if not figures.get(part)]
+    if missing:
+        raise UserError(f"no figures of {', '.join(missing)}: run make test-all to its end.")
+    about = figures["machine"]
+    machine = f"{about['cores']} cores of {about['processor']}, torch {about['torch']}, MONAI {about['monai']}"
+    kills = [[name, str(row["kills"]), str(row["trainings"])] for name, row in figures["kills"].items()]
+    faults = [[name, str(row["tried"]), f"`{row['said']}`"] for name, row in figures["faults"].items()]
+    inputs = [[name, *(str(row[key]) for key in ("tried", "errors", "right"))] for name, row in _with_sum(figures)]
+    load = [_load_row(name, row) for name, row in figures["load"].items()]
+    parts = [
+        _HEAD.format(machine=machine),
+        *(_KILLS, markdown_table(["bundle", "kills", "trainings"], kills)),
+        *(_FAULTS, markdown_table(["what", "times", "what is said"], faults)),
+        *(_INPUTS, markdown_table(["what", "tried", "errors", "right"], inputs)),
+        *(_LOAD, markdown_table(["what", "in one go", "growth of memory", "again one by one"], load)),
+        _GPU,
+    ]
+    return "\n\n".join(parts)
+
+
+def _with_sum(figures: Mapping[str, Any]) -> list[tuple[str, Mapping[str, int]]]:
+    rows = list(figures["bad inputs"].items())
+    total = {key: sum(row[key] for _, row in rows) for key in ("tried", "errors", "right")}
+    return [*rows, ("all", total)]
+
+
+def _load_row(name: str, row: Mapping[str, Any]) -> list[str]:
+    number = row.get("cases", row.get("epochs"))
+    return [name, str(number), f"{row['growth']:+.1%}", str(row.get("compared", "-"))]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--figures", type=Path, required=True, help="the file that make test-all wrote")
+    parser.add_argument("--output", type=Path, default=DOCS / "reliability", help="without its ending")
+    args = parser.parse_args(argv)
+    try:
+        figures = read_json(args.figures, mend="run make test-all to its end")
+        write_results(figures, page(figures), args.output)
+    except UserError as error:
+        print_error(error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
