@@ -54,7 +54,7 @@ _GPU = """## What is not deterministic on a GPU
 - What stays the same: the order of cases, crops, augmentations and the first weights, which come from seeded generators
   on the CPU. A resumed training has their state, that of the optimiser and that of the gradient scaler.
 - Bit-identical trainings on a GPU need `torch.use_deterministic_algorithms(True)`, for which PyTorch lacks a version of
-  some operations (the backward pass of trilinear interpolation, for one). That was not tried here: no GPU was at hand."""
+  some operations (the backward pass of trilinear interpolation, for one). Not tried here: no GPU was at hand."""
 
 
 def page(figures: Mapping[str, Any]) -> str:
