@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -120,6 +121,21 @@ def test_killed_between_weights_and_their_facts(train, unbroken, tmp_path):
     assert resumed.returncode == 0, resumed.stderr
     assert "nothing left to train" in resumed.stdout
     assert read_facts(broken / "models" / "model.pt") == read_facts(unbroken / "models" / "model.pt") != {}
+
+
+def test_more_epochs_on_resume(train, unbroken, tmp_path):
+    """The learning rate goes on along the longer schedule; what was trained stays."""
+    longer = tmp_path / "longer"
+    shutil.copytree(unbroken, longer)
+    run = train(longer, resume=True, max_epochs=6)
+    assert run.returncode == 0, run.stderr
+    assert "resumed after epoch 4 of 6" in run.stdout
+    before, after = (list(csv.DictReader((f / "epochs.csv").open())) for f in (unbroken, longer))
+    assert after[:4] == before
+    assert [row["epoch"] for row in after] == ["1", "2", "3", "4", "5", "6"]
+    rates = [float(row["learning_rate"]) for row in after]
+    assert 0 < rates[5] < rates[4] < rates[0]
+    assert (longer / "models" / "checkpoint_epoch=6.pt").is_file()
 
 
 def test_number_of_workers_changes_nothing(train, unbroken, tmp_path):
