@@ -40,7 +40,8 @@ def main(address: str, executable: str, python: str, *arguments: str) -> None:
     program = {"module": module[1], "arguments": module[2:], "folder": folder, "executable": executable}
     code = run(address, program | {"environment": dict(os.environ)})
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)
 

@@ -132,6 +132,6 @@ def test_facts_about_weights(bundle, content):
     try:
         TrainedBundle(bundle)
     except UserError as error:
-        assert_clear("model.json", error, "model.json", "model.pt", str(bundle), *FACTS)
+        assert_clear("model.json", error, "model.json", "model.pt", str(bundle), "network", *FACTS)
     finally:
         weights.with_suffix(".json").unlink()
