@@ -51,8 +51,8 @@ def imports_done_once(full: bool) -> Iterator[None]:
         client.chmod(0o755)
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         command = [PYTHON, REPOSITORY / "tests" / "fork_server.py", address]
-        with subprocess.Popen(command, env=environment, start_new_session=True) as server:
+        # it ends when its standard input does, so with this process however that ends
+        with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True):
             sys.executable = str(client)
             yield
             sys.executable = PYTHON
-            server.kill()

@@ -25,17 +25,18 @@ MODULES = (
 
 
 def serve(address: str) -> dict[str, Any]:
-    """Start programs for ever; return, in the new process of each, what was asked for."""
+    """Start programs until standard input ends; return, in the new process of each, what was asked for."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes that wait
-        while True:
+        while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
             client, _ = server.accept()
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 return start(client)
             client.close()
+    sys.exit()
 
 
 def start(client: socket.socket) -> dict[str, Any]:
