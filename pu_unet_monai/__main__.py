@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -49,7 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         subparsers.choices[args.command].error(_advice(unknown, subparsers.choices[args.command]))
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read has enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         user_error = find_user_error(error) or find_fault(error)
         if user_error is None:

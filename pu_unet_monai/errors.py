@@ -81,6 +81,10 @@ def find_fault(error: BaseException | None) -> UserError | None:
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in _REFUSED and one.filename is not None:
             return UserError(f"{one.filename}: {one.strerror}; mend that, or choose another folder.")
+        if isinstance(one, OSError) and one.errno == errno.ENOSPC:
+            return UserError(f"{one.strerror}; free some, or write to another place.")
+        if isinstance(one, RuntimeError) and str(one).startswith("Symlink loop"):
+            return UserError(f"{one}; give the folder itself.")
         if isinstance(one, MemoryError) or _NO_MEMORY.search(str(one)):
             reason = next(iter(str(one).splitlines()), "") or type(one).__name__
             return UserError(f"not enough memory ({reason}); use a smaller batch_size, image_size or roi_size.")

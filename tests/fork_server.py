@@ -10,12 +10,16 @@ import gc
 import importlib
 import json
 import os
+import random
 import runpy
 import select
 import signal
 import socket
 import sys
 from typing import Any
+
+import numpy as np
+import torch
 
 MODULES = (
     *("fire", "ignite.engine", "matplotlib.pyplot", "monai.bundle", "monai.handlers", "nibabel"),
@@ -71,6 +75,9 @@ def become(program: dict[str, Any]) -> None:
     sys.argv = [program["module"], *program["arguments"]]
     sys.executable = program["executable"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    random.seed()  # a program that forgets a seed must not be the same twice
+    np.random.seed()  # noqa: NPY002, of the state that libraries share
+    torch.seed()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pu_unet_monai.errors import UserError
 from pu_unet_monai.inspection.bundle_files import list_files
 from pu_unet_monai.inspection.completeness import missing_properties, schema_errors
 from pu_unet_monai.inspection.config_code import find_code, read_configs
+from pu_unet_monai.inspection.printable import printable
 
 __all__ = ["add_arguments", "run"]
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     problems += _code(configs, args.bundle) + _files(args.bundle) + _lacks(configs, args.bundle)
     print(f"\n{len(problems)} problem(s)" + (":" if problems else ""))
     for problem in problems:
-        print(f"  {problem}")
+        print(f"  {printable(problem)}")
     return 1 if problems else 0
 
 

@@ -135,7 +135,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"datalist_file {path}: not JSON ({error}); write it again with data_prep.") from error
     if not isinstance(content, dict):
         raise UserError(f"datalist_file {path}: expected an object, found a {type(content).__name__}.")
@@ -149,7 +149,8 @@ def _find_sections(
     wrong = [name for name, entries in sections.items() if not _is_section(entries)]
     if wrong or wanted not in sections:
         raise UserError(
-            f'{path}: expected a list of {{"image": path, "label": path or paths}} under "{(wrong or [wanted])[0]}"; '
+            f'{path}: expected a list of {{"image": path, "label": path or paths}}, and a word for each class, under '
+            f'"{(wrong or [wanted])[0]}"; '
             "write the file with python -m data_prep.<dataset>."
         )
     return sections
@@ -157,7 +158,10 @@ def _find_sections(
 
 def _is_section(entries: Any) -> bool:
     return isinstance(entries, list) and all(
-        isinstance(entry, dict) and all(_is_path(entry.get(key)) for key in _PATH_KEYS) for entry in entries
+        isinstance(entry, dict)
+        and all(_is_path(entry.get(key)) for key in _PATH_KEYS)
+        and isinstance(entry.get("class", ""), str)
+        for entry in entries
     )
 
 
@@ -174,12 +178,19 @@ def _check_paths(
     outside = [path for path in paths if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts]
     if outside:
         raise UserError(f"{datalist_file}: paths must stay inside dataset_dir, but found {join_some(outside)}.")
-    missing = [path for path in paths if not (folder / path).is_file()]
+    missing = [path for path in paths if not _is_file(folder / path)]
     if missing:
         raise UserError(
             f"dataset_dir {folder}: {len(missing)} files of {datalist_file} are not there: {join_some(missing)}. "
             "Is it the folder that the datalist was made from?"
         )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for any file
+        return False
 
 
 def _with_folder(paths: str | list[str], folder: Path) -> str | list[str]:

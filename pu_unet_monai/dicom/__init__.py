@@ -3,3 +3,8 @@
 Needs highdicom, pydicom 3 and python-gdcm (the extra ``dicom``); nothing else of the package imports this one before a
 DICOM study is met.
 """
+
+import pydicom
+
+# its warnings about unusual values would print them, and they may tell who the patient is
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from pathlib import Path
 
@@ -32,6 +33,12 @@ _MAY_BE_EMPTY = (
     *("ReferringPhysicianName", "StudyDate", "StudyID", "StudyTime"),
 )
 """Of patient and study: what every object has to have, if only as an empty value."""
+_PATTERNS = {
+    "PatientBirthDate": r"(\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))?",
+    "PatientSex": "[MFO]?",
+    "StudyDate": r"(\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))?",
+    "StudyTime": r"(([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?)?",
+}
 _SERIES_NUMBER = 1000
 """Behind what scanners number."""
 
@@ -61,7 +68,7 @@ def write_segmentation(
     """
     for dataset in reference.datasets:
         for keyword in _MAY_BE_EMPTY:
-            if keyword not in dataset:
+            if keyword not in dataset or not _is_valid(keyword, str(dataset[keyword].value or "")):
                 setattr(dataset, keyword, "")
     source = reference.datasets[0]
     entropy = [
@@ -94,6 +101,12 @@ def write_segmentation(
         )
     with atomic_path(path) as temporary:
         pydicom.dcmwrite(temporary, segmentation, enforce_file_format=True)
+
+
+def _is_valid(keyword: str, value: str) -> bool:
+    """Tell whether a value may be copied: dates, times and codes of another form would end the writing."""
+    pattern = _PATTERNS.get(keyword)
+    return pattern is None or re.fullmatch(pattern, value) is not None
 
 
 def _frames(labels: NDArray[np.uint8], reference: SeriesVolume) -> NDArray[np.uint8] | highdicom.Volume:

@@ -102,4 +102,8 @@ def _read_header(path: Path) -> Dataset:
 
 def _order(series: Series) -> tuple[str, int, str]:
     header = series.header
-    return str(header.get("StudyInstanceUID")), int(header.get("SeriesNumber") or 0), series.uid
+    try:
+        number = int(header.get("SeriesNumber") or 0)
+    except (TypeError, ValueError):  # several numbers, or none
+        number = 0
+    return str(header.get("StudyInstanceUID")), number, series.uid

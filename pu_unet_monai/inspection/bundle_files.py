@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from pu_unet_monai.files import file_sha256
+from pu_unet_monai.inspection.printable import printable
 
 __all__ = ["BundleFile", "list_files"]
 
@@ -34,9 +35,8 @@ class BundleFile:
     concern: str | None
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.size} bytes, SHA-256 {self.sha256 or '-'}" + (
-            f" ({self.concern})" if self.concern else ""
-        )
+        text = f"{self.name}: {self.size} bytes, SHA-256 {self.sha256 or '-'}"
+        return printable(text + (f" ({self.concern})" if self.concern else ""))
 
 
 def list_files(bundle: Path) -> list[BundleFile]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,18 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.inspection.known_code import concern_about
+from pu_unet_monai.inspection.known_code import GLOBALS, REFERENCE, concern_about_expression, concern_about_target
+from pu_unet_monai.inspection.printable import printable
 
 __all__ = ["Code", "find_code", "read_configs", "refuse_foreign_code"]
 
-_REFERENCE = re.compile(r"@\w*(?:(?:#|::)+\w+)*")
+_REFERENCE = re.compile(r"@\w*(?:::\w*)*")
+_SEPARATOR = re.compile("#|::")
+_RELATIVE = re.compile("@(#|::)")
+_TARGET = "_target_ "
 _OTHER_FILE = re.compile(r"\.(json|ya?ml)\b", re.IGNORECASE)
 _SHOWN = 3
+_LARGEST = 100_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Code:
     concern: str | None
 
     def __str__(self) -> str:
-        return f"{self.file.name} {self.key}: {self.text}" + (f" ({self.concern})" if self.concern else "")
+        text = f"{self.file.name} {self.key}: {self.text}" + (f" ({self.concern})" if self.concern else "")
+        return printable(text)
 
 
 def read_configs(bundle: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
@@ -52,8 +58,12 @@ def read_configs(bundle: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
     for path in sorted((bundle / "configs").rglob("*")):
         if path.suffix.lower() not in (".json", ".yaml", ".yml", ".conf"):
             continue
+        if not path.is_file():
+            problems.append(f"{path}: is no ordinary file.")
+            continue
         try:
             content = _read_logging(path) if path.suffix == ".conf" else ConfigParser.load_config_file(path)
+            _check_size(content)
         except Exception as error:  # JSON's and YAML's own, and those of encodings
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             problems.append(f"{path}: cannot be read ({reason}); expected JSON or YAML.")
@@ -65,9 +75,20 @@ def read_configs(bundle: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
     return contents, problems
 
 
+def _check_size(content: Any) -> None:
+    """Refuse what holds itself, or unfolds to more than a configuration holds: YAML may repeat parts by their names."""
+    left, seen = [content], 0
+    while left:
+        item = left.pop()
+        left += item.values() if isinstance(item, dict) else item if isinstance(item, list) else []
+        seen += 1
+        if seen > _LARGEST:
+            raise ValueError(f"it holds itself, or more than {_LARGEST} values")
+
+
 def _read_logging(path: Path) -> dict[str, Any]:
     """Return what ``logging.config.fileConfig`` evaluates of a file, in the form of MONAI's configurations."""
-    parser = configparser.RawConfigParser()
+    parser = configparser.ConfigParser()  # as fileConfig does, with its interpolation
     parser.read_string(path.read_text(encoding="utf-8"), str(path))
     content: dict[str, Any] = {}
     for section in parser.sections():
@@ -87,8 +108,8 @@ def find_code(configs: Mapping[Path, Mapping[str, Any]]) -> list[Code]:
         configs: the contents by file of those that are used together: names that one imports may be used by another.
     """
     found = [(file, key, text) for file, content in configs.items() for key, text in _walk(content, "")]
-    names = _imported([text for _, _, text in found])
-    return [Code(file, key, text, _concern(text, names)) for file, key, text in found]
+    meanings = _meanings([text for _, _, text in found])
+    return [Code(file, key, text, _concern(text, meanings)) for file, key, text in found]
 
 
 def refuse_foreign_code(bundle: Path) -> None:
@@ -127,23 +148,24 @@ def _walk(content: Any, key: str) -> Iterator[tuple[str, str]]:
     elif isinstance(content, dict):
         for name, item in content.items():
             inner = f"{key}#{name}" if key else str(name)
-            if name == "_target_" and not str(item).startswith("$"):
-                yield key, f"_target_ {item}"
+            if _SEPARATOR.split(str(name))[-1] == "_target_" and not str(item).startswith("$"):
+                yield key, f"{_TARGET}{item}"
             else:
                 yield from _walk(item, inner)
 
 
-def _imported(texts: Iterable[str]) -> dict[str, str]:
-    """Return what the imports among expressions name, by the names that they give it."""
-    names = {"sys": "sys"}  # which a logging configuration has
+def _meanings(texts: Iterable[str]) -> dict[str, set[str]]:
+    """Return what names may mean: MONAI's own, and what imports among expressions give a name to."""
+    meanings = {name: {meaning} for name, meaning in {**GLOBALS, "sys": "sys"}.items()}  # sys: of logging
     for text in texts:
-        tree = _parse(text)
-        for node in ast.walk(tree) if tree else ():
+        for node in ast.walk(_parse(text) or ast.Module([], [])):
             if isinstance(node, ast.Import):
-                names |= {alias.asname or alias.name.partition(".")[0]: _bound(alias) for alias in node.names}
+                for alias in node.names:
+                    meanings.setdefault(alias.asname or alias.name.partition(".")[0], set()).add(_bound(alias))
             if isinstance(node, ast.ImportFrom):
-                names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+                for alias in node.names:
+                    meanings.setdefault(alias.asname or alias.name, set()).add(f"{node.module}.{alias.name}")
+    return meanings
 
 
 def _bound(alias: ast.alias) -> str:
@@ -151,18 +173,21 @@ def _bound(alias: ast.alias) -> str:
     return alias.name if alias.asname else alias.name.partition(".")[0]
 
 
-def _concern(text: str, names: dict[str, str]) -> str | None:
-    if text.startswith("_target_ "):
-        return concern_about(text.removeprefix("_target_ "))
+def _concern(text: str, meanings: Mapping[str, Set[str]]) -> str | None:
+    if text.startswith(_TARGET):
+        return concern_about_target(text.removeprefix(_TARGET))
     if text.startswith("%"):
         return "takes what another file holds"
+    if _RELATIVE.search(text):
+        return "refers to a relative id, for which MONAI puts any text of keys into the expression"
     tree = _parse(text)
-    return "cannot be read" if tree is None else concern_about(tree, names)
+    return "cannot be read" if tree is None else concern_about_expression(tree, meanings)
 
 
-def _parse(text: str) -> ast.AST | None:
-    """Return the syntax tree of an expression, with references as names; None if it is none."""
+def _parse(text: str) -> ast.Module | None:
+    """Return the syntax of an expression as MONAI reads it, with references as names; None if it has none."""
+    plain = text.removeprefix("$").replace("#", "::")  # so MONAI writes separators, in comments too
     try:
-        return ast.parse(_REFERENCE.sub("_reference", text.removeprefix("$")))
+        return ast.parse(_REFERENCE.sub(REFERENCE, plain))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

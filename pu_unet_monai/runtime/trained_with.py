@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pu_unet_monai.files import file_sha256, read_json, write_json
 __all__ = ["read_facts", "trained_with", "write_facts"]
 
 _HASH = "weights_sha256"
+_WORDS = re.compile(r"[\w .,:;=()\[\]+*/-]*")
 
 _log = logging.getLogger(__name__)
 
@@ -62,18 +64,16 @@ def _read(path: Path, _: int, weights: Path, __: int) -> dict[str, Any]:
     if facts.pop(_HASH, None) != file_sha256(weights):
         _log.warning("%s: is not of the weights beside it, and left aside; give what they were trained with", path)
         return {}
-    if code := [key for key, value in facts.items() if _holds_code(value)]:
+    if odd := [key for key, value in facts.items() if not _is_plain(value)]:
         raise UserError(
-            f"{path}: {', '.join(code)}: expected plain values, found what MONAI would run ($), look up (@) or read "
-            "(%); do not use these weights, or remove the file and give its keys with --set."
+            f"{path}: {', '.join(odd)}: expected numbers, plain words and lists of them, as all else could be run; do "
+            "not use these weights, or remove the file and give its keys with --set."
         )
     return facts
 
 
-def _holds_code(value: Any) -> bool:
-    """Tell whether a value, put into a configuration, would be more than itself."""
-    if isinstance(value, Mapping):
-        return any(map(_holds_code, (*value, *value.values())))
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value stays what it is in a configuration: no object, nothing that a text is read as one."""
     if isinstance(value, list):
-        return any(map(_holds_code, value))
-    return isinstance(value, str) and any(sign in value for sign in "$@%")
+        return all(map(_is_plain, value))
+    return _WORDS.fullmatch(value) is not None if isinstance(value, str) else not isinstance(value, Mapping)

@@ -14,6 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pu_unet_monai.errors import UserError
 
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 __all__ = ["fill", "load_weights", "read_checkpoint", "unwrap"]
 
 
@@ -87,8 +89,8 @@ def fill(network: nn.Module, state_dict: Any, path: str | os.PathLike[str]) -> N
     Raises:
         UserError: saying what does not fit.
     """
-    values = state_dict.values() if isinstance(state_dict, dict) else []
-    if not values or not all(isinstance(value, torch.Tensor) for value in values):
+    items = state_dict.items() if isinstance(state_dict, dict) else []
+    if not items or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in items):
         raise UserError(
             f"{path}: holds a {type(state_dict).__name__}, not a state dict; save "
             "torch.save(network.state_dict(), path)."
@@ -100,7 +102,8 @@ def fill(network: nn.Module, state_dict: Any, path: str | os.PathLike[str]) -> N
             f"{path}: does not fit the network: {'; '.join(problems)}. Check network_def, channels, placement, "
             "in_channels and out_channels against those of the training."
         )
-    if not all(torch.isfinite(value).all() for value in values):
+    expected = network.state_dict()
+    if not all(torch.isfinite(value.to(expected[name].dtype)).all() for name, value in state_dict.items()):
         raise UserError(f"{path}: holds weights that are NaN or infinite; use an earlier checkpoint.")
     network.load_state_dict(state_dict)
 
@@ -119,7 +122,8 @@ def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
     if odd:
         kind = f"{found[odd[0]].dtype}, {found[odd[0]].layout} on {found[odd[0]].device}"
         problems.append(f"{len(odd)} tensors of another kind (such as {odd[0]}: {kind}, expected plain real numbers)")
-    reshaped = sorted(k for k in expected.keys() & found.keys() if expected[k].shape != found[k].shape)
+    same = (expected.keys() & found.keys()) - set(odd)
+    reshaped = sorted(k for k in same if expected[k].shape != found[k].shape)
     if reshaped:
         first = reshaped[0]
         problems.append(
@@ -131,5 +135,6 @@ def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 def _same_kind(found: torch.Tensor, expected: torch.Tensor) -> bool:
     """Tell whether a tensor holds values of the kind that is expected: real numbers, or whole ones."""
-    plain = found.layout == torch.strided and not found.is_meta and not found.is_complex()
-    return plain and found.is_floating_point() == expected.is_floating_point()
+    if found.layout != torch.strided or found.is_meta or found.is_nested:
+        return False
+    return found.dtype in _REAL if expected.is_floating_point() else found.dtype == expected.dtype

@@ -133,13 +133,18 @@ def test_foreign_code_is_not_run_unless_trusted(bundle, images, capsys, tmp_path
         {"channels": [8, "$__import__('os').mknod('was_run')"]},
         {"network": "pu_unet:act=$__import__('os').mknod('was_run')"},
         {"placement": "%/etc/passwd.json"},
+        {"image_size": {"_target_": "os.mknod", "path": "was_run"}},
+        {"channels": [8, {"_target_": "os.mknod", "path": "was_run"}]},
+        {"network": 'pu_unet:channels={"_target_":"os.mknod","path":"was_run"}'},
     ],
 )
 def test_weights_bring_no_code_in_what_they_say_of_themselves(bundle, images, capsys, monkeypatch, tmp_path, facts):
     monkeypatch.chdir(tmp_path)
     write_facts(bundle / "models" / "model.pt", facts)
     assert predict(bundle, images) == 2
-    assert f"model.json: {next(iter(facts))}: expected plain values" in capsys.readouterr().err
+    assert (
+        f"model.json: {next(iter(facts))}: expected numbers, plain words and lists of them" in capsys.readouterr().err
+    )
     assert not (tmp_path / "was_run").exists()
 
 

@@ -193,6 +193,18 @@ def test_what_may_be_empty_may_be_missing(bundle, head, tmp_path):
     assert path.name.removesuffix("_seg.dcm") == str(pydicom.dcmread(path).StudyInstanceUID)
 
 
+def test_values_of_another_form_are_left_out_of_the_segmentation(bundle, head, tmp_path):
+    write(tmp_path / "dicom", head)
+    wrong = {"PatientBirthDate": "1951-04-23", "PatientSex": "SECRET", "StudyTime": "noon"}
+    with pydicom.config.disable_value_validation():
+        edit(tmp_path / "dicom", **wrong)
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 0
+    (path,) = (tmp_path / "out").glob("*_seg.dcm")
+    written = pydicom.dcmread(path)
+    assert [str(written[keyword].value or "") for keyword in wrong] == ["", "", ""]
+    assert str(written.PatientID) == "P1"
+
+
 def test_missing_frame_of_reference_is_said(bundle, head, tmp_path, capsys):
     write(tmp_path / "dicom", head)
     edit(tmp_path / "dicom" / "P1" / "4_AX_T2", FrameOfReferenceUID=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,30 @@ FOREIGN = (
     "$monai.bundle.run('training')",
     "$print('x')",
     "$unknown.function()",
+    "$[1][0 # __import__('os').system('id')\n]",
+    "$[(lambda eval: 0), eval('1')]",
+    "$[(lambda __import__: 0), __import__('os')]",
+    "$[(lambda np: 0), np.load('x', allow_pickle=True)]",
+    "$[(lambda f: 0), f('1')]",
+    "$[f('1') for f in [1]]",
+    "$[1][@#b]",
+    "$torch.utils.benchmark.Timer('1').timeit(1)",
+    "$torch.utils.collect_env.run('id')",
+    "$[g.gi_frame.f_builtins for g in [(x for x in [1])]][0]['eval']('1')",
+    "$[os.environ][0].update({'A': 'b'})",
+    "$os.environ.setdefault('A', 'b')",
+    "$torch.tensor([1]).numpy().tofile('x')",
+    "$np.savetxt('x', [1])",
+    "$monai.networks.utils.save_state({}, 'x')",
+    "$monai.transforms.LoadImage()('x.npy')",
+    "$'@a' + eval('1') + '@b'",
+    "$f'{eval(1)}'",
+    "$import os; os.system('id')",
+    "$import monai.bundle as x",
+    "$@imports.bundle.run('training')",
+    "$sorted(['1'], key=eval)",
+    "$(yield)",
+    "$[x := eval, x('1')]",
     "$os.system('id'",
     "%/tmp/other.json#run",
 )
@@ -114,6 +139,18 @@ def test_foreign_expressions(tmp_path, text):
         ("pu_unet_monai.commands.predict.run", False),
         ("pu_unet_monai.files.os.system", False),
         ("nothing.of.that.name", False),
+        ("torch.utils.collect_env.run", False),
+        ("torch.distributed.run.main", False),
+        ("torch.distributed.elastic.multiprocessing.subprocess_handler.SubprocessHandler", False),
+        ("pu_unet_monai.runtime.bundle.TrainedBundle", False),
+        ("pu_unet_monai.runtime.bundle_run.run_bundle", False),
+        ("LoadImaged", False),
+        ("monai.data.PersistentDataset", False),
+        ("torch.classes.x.y", False),
+        ("torch.nn.Conv2d", True),
+        ("monai.networks.nets.UNet", True),
+        ("pu_unet_monai.handlers.ScoresWriter", True),
+        ("pu_unet_monai.networks.create_network", True),
         ("", False),
     ],
 )
@@ -142,11 +179,25 @@ def test_names_imported_by_one_file_are_those_of_another(tmp_path):
     assert all(code.concern for code in code_of(tmp_path))
 
 
+def test_a_name_that_files_import_as_two_things_is_judged_as_both(tmp_path):
+    write(tmp_path, "inference.json", {"imports": ["$import monai.utils as x"], "run": "$x.set_determinism(seed=1)"})
+    assert not any(code.concern for code in code_of(tmp_path))
+    write(tmp_path, "zz.json", {"imports": ["$import math as x"]})
+    assert [code.key for code in code_of(tmp_path) if code.concern] == ["run"]
+
+
+@pytest.mark.parametrize("key", ["evil#_target_", "evil::_target_", "_target_"])
+def test_targets_under_any_key(tmp_path, key):
+    write(tmp_path, "inference.json", {"evil": {}, key: "os.system", "evil#command": "id"})
+    assert [code.text for code in code_of(tmp_path) if code.concern] == ["_target_ os.system"]
+
+
 @pytest.mark.parametrize(
     ("lines", "known"),
     [
         ("class=StreamHandler\nargs=(sys.stdout,)", True),
-        ("class=FileHandler\nargs=('log.txt',)", True),
+        ("class=FileHandler\nargs=('log.txt',)", False),
+        ("class=StreamHandler\nargs=('%(z)s',)\nz=',__import__(\"os\").system(\"id\"),'", False),
         ("class=StreamHandler\nargs=(__import__('os').system('id'),)", False),
         ("class=handlers.SocketHandler\nargs=('host', 80)", False),
         ("class=os.system\nargs=('id',)", False),
@@ -178,3 +229,28 @@ def test_the_bundles_of_the_project_hold_nothing_foreign():
 def test_any_text_is_judged(text):
     for code in find_code({Path("train.json"): {"a": text, "b": {"_target_": text}}}):
         assert code.concern is None or code.concern
+
+
+ALIASES = "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9) if i else 1}]" for i in range(12))
+
+
+@pytest.mark.parametrize("content", ["a: &a [*a]", ALIASES], ids=["itself", "aliases"])
+def test_yaml_that_unfolds_without_end(tmp_path, content):
+    write(tmp_path, "x.yaml", content)
+    configs, (problem,) = read_configs(tmp_path)
+    assert not configs
+    assert "x.yaml: cannot be read (it holds itself, or more than 100000 values)" in problem
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    (tmp_path / "configs").mkdir()
+    os.mkfifo(tmp_path / "configs" / "x.json")
+    configs, (problem,) = read_configs(tmp_path)
+    assert not configs
+    assert problem.endswith("x.json: is no ordinary file.")
+
+
+def test_what_is_printed_stays_in_its_line(tmp_path):
+    write(tmp_path, "train.json", {"a": "$1 # \n\n0 problem(s)\x1b[8m"})
+    (code,) = code_of(tmp_path)
+    assert str(code) == "train.json a: $1 # \\n\\n0 problem(s)\\x1b[8m (cannot be read)"

@@ -123,6 +123,8 @@ def _sets(good: Slices) -> Iterator[tuple[str, Slices]]:
     yield "one_compressed_and_cut", _replaced(good, compressed[MIDDLE][:-40])
     number = b"\x20\x00\x11\x00IS\x02\x00"  # (0020,0011)
     yield "one_SeriesNumber_x", _replaced(good, good[MIDDLE].replace(number + b"1 ", number + b"x "))
+    two = b"\x20\x00\x11\x00IS\x04\x001\\2 "
+    yield "all_SeriesNumber_two", [content.replace(number + b"1 ", two) for content in good]
     yield "with_a_report", [*good, _edited(good[0], _without("Rows", "PixelData"))]
     yield "tilted", [_edited(content, _shifted(0.8 * index)) for index, content in enumerate(good)]
 

@@ -64,6 +64,10 @@ def bad_weights(good: bytes, trap: Path) -> Iterator[tuple[str, bytes]]:
         "sparse": state | {name: weight.to_sparse()},
         "meta": state | {name: weight.to("meta")},
         "number_keys": dict(enumerate(state.values())),
+        "mixed_keys": state | {3: weight},
+        "beyond_single": state | {name: weight.double().fill_(1e300)},
+        "nested": state | {name: torch.nested.nested_tensor([weight[0], weight[0]])},
+        "eight_bits": state | {name: weight.to(torch.float8_e4m3fn)},
         "as_checkpoint": {"network": state, "epoch": 3},
     }
     for kind, content in contents.items():

@@ -98,6 +98,24 @@ def test_datalists(folder, content, section):
             assert Path(file).is_file()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        json.dumps(DATALIST | {"test": [{"image": "a" * 300, "label": "b.png"}]}),
+        json.dumps(DATALIST | {"test": [{"image": "a.png", "label": "b.png", "class": ["x"]}]}),
+        json.dumps(DATALIST | {"test": [{"image": "/etc/passwd", "label": "b.png"}]}),
+        json.dumps(DATALIST | {"training": [{"image": "../folder/a.png", "label": "b.png"}]}),
+    ],
+    ids=["deep", "long", "class", "absolute", "parent"],
+)
+def test_odd_datalists(folder, text):
+    path = folder / "datalist.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"datalist\.json"):
+        load_datalist(path, folder, "test")
+
+
 @often
 @given(content=mutated(CONFIG) | any_json())
 def test_configurations(bundle, content):
