@@ -115,8 +115,7 @@ def find_code(configs: Mapping[Path, Mapping[str, Any]]) -> list[Code]:
 def refuse_foreign_code(bundle: Path) -> None:
     """Refuse a bundle whose configurations would run more than a segmentation needs.
 
-    What is known are MONAI's, PyTorch's, Ignite's and our own components, and plain expressions of them. That is a
-    guard against what is evident, and no sandbox.
+    What is known is listed in :mod:`pu_unet_monai.inspection.known_code`. That is a list, and no sandbox.
 
     Args:
         bundle: folder of the bundle.
