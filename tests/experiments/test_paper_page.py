@@ -156,7 +156,7 @@ def test_what_was_kept_before_stays(tmp_path):
 def test_other_protocols_are_not_mixed(tmp_path):
     output = tmp_path / "kvasir"
     collect.collect(comparison(tmp_path / "a", PU, 0, 0.5), output)
-    with pytest.raises(UserError, match="max_epochs 40, not 1 as"):
+    with pytest.raises(UserError, match="max_epochs 40, not 1; choose another folder"):
         collect.collect(comparison(tmp_path / "b", BASELINE, 0, 0.4, max_epochs=1), output)
     assert len(page.Found(output).rows) == 1
 

@@ -86,14 +86,13 @@ def on_small_disk(command: list[str], disk: Path, kilobytes: int) -> subprocess.
 
 
 def one_line(done: subprocess.CompletedProcess[str], message: str) -> str:
-    """Check that a program failed, and said why in one line without a traceback; return that line."""
+    """Check that a program failed, and said why in a line, for each case at most, without a traceback; return it."""
     said = done.stderr + done.stdout
     assert done.returncode not in (0, None), said
     assert "Traceback" not in said, said
-    (line,) = [
-        line for line in said.splitlines() if line.lstrip().startswith(("error: ", "failed: ")) and message in line
-    ]
-    return line.strip()
+    lines = [line.strip() for line in said.splitlines() if message in line]
+    *_, line = [line for line in lines if line.startswith(("error: ", "failed: "))]
+    return line
 
 
 def assert_whole(folder: Path) -> None:
