@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,12 @@ def test_images(repository, tmp_path, record):
     record("bad inputs", "images", {"tried": len(files), "errors": len(errors), "right": len(right) - 1})
 
 
-def test_volumes(repository, tmp_path, record):
+def test_volumes(repository, tmp_path, full, record):
     bundle = small_bundle(repository, "pu_unet_brats", tmp_path / "bundle", roi_size=[16, 16, 16], amp=False)
     source = tmp_path / "in"
     source.mkdir()
-    files = {"good.nii": nibabel.Nifti1Image(good_voxels(), AFFINE).to_bytes(), **dict(bad_volumes())}
+    good = nibabel.Nifti1Image(good_voxels(), AFFINE).to_bytes()
+    files = {"good.nii": good, **dict(itertools.islice(bad_volumes(), 0, None, 1 if full else 3))}
     cases = {f"case{number:03d}": name for number, name in enumerate(files)}
     for case, name in cases.items():
         suffix = "nii.gz" if name.endswith(".gz") else "nii"
