@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+FULL = os.environ.get("PU_UNET_TESTS") == "full"
 PYTHON = sys.executable
 """Python itself, for what a fork cannot stand for: limits, signals to groups, exact times and memory."""
 
@@ -35,7 +36,7 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def full() -> bool:
     """Whether to try things many times over; ``make test-all`` does, it takes long."""
-    return os.environ.get("PU_UNET_TESTS") == "full"
+    return FULL
 
 
 @pytest.fixture(scope="session", autouse=True)

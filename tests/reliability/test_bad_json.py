@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pu_unet_monai.data import load_datalist
@@ -19,6 +17,7 @@ from pu_unet_monai.runtime.trained_with import write_facts
 from tests.conftest import REPOSITORY
 from tests.reliability.bundles import small_bundle
 from tests.reliability.mutations import any_json, mutated
+from tests.reliability.tally import Tally, examples
 
 KVASIR = REPOSITORY / "bundles" / "pu_unet_kvasir"
 CONFIG = json.loads((KVASIR / "configs" / "inference.json").read_text()) | {"channels": [8, 16], "image_size": 32}
@@ -40,23 +39,14 @@ FACTS = {
     "log_clip": 10.0,
     "image_size": 32,
 }
-often = settings(
-    max_examples=2000 if os.environ.get("PU_UNET_TESTS") == "full" else 60,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-
-
-tried: Counter[str] = Counter()
-errors: Counter[str] = Counter()
+often = examples(short=60, full=2000)
+tally = Tally()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def recorded(record) -> Iterator[None]:
     yield
-    for kind, number in tried.items():
-        right = number - errors[kind]
-        record("bad inputs", kind, {"tried": number, "errors": errors[kind], "right": right})
+    tally.keep(record)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +63,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def assert_clear(kind: str, error: UserError, *names: str) -> None:
-    errors[kind] += 1
+    tally.errors[kind] += 1
     text = str(error)
     assert "\n" not in text
     assert any(name in text for name in names), text
@@ -84,7 +74,7 @@ def assert_clear(kind: str, error: UserError, *names: str) -> None:
 def test_datalists(folder, content, section):
     path = folder / "datalist.json"
     path.write_text(json.dumps(content))
-    tried["datalists"] += 1
+    tally.tried["datalists"] += 1
     try:
         entries = load_datalist(path, folder, section)
     except UserError as error:
@@ -132,7 +122,7 @@ def build(bundle: Path, name: str, content: object, good: object) -> None:
     """Build the bundle with a changed file: that works, or is one line that names the file, the bundle or the key."""
     path = bundle / "configs" / name
     path.write_text(json.dumps(content))
-    tried[name] += 1
+    tally.tried[name] += 1
     try:
         TrainedBundle(bundle)
     except UserError as error:
@@ -146,7 +136,7 @@ def build(bundle: Path, name: str, content: object, good: object) -> None:
 def test_facts_about_weights(bundle, content):
     weights = bundle / "models" / "model.pt"
     write_facts(weights, content)
-    tried["model.json"] += 1
+    tally.tried["model.json"] += 1
     try:
         TrainedBundle(bundle)
     except UserError as error:

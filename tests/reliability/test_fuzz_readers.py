@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pu_unet_monai.errors import UserError
@@ -20,17 +18,13 @@ from pu_unet_monai.images import read_mask, read_rgb
 from pu_unet_monai.volumes import read_volume
 from tests.reliability.bad_images import good_image
 from tests.reliability.bad_volumes import AFFINE, good_voxels
+from tests.reliability.tally import Tally, examples
 from tests.reliability.time_limit import at_most
 
 LARGEST = 100_000_000
 """Voxels or pixels; more than a small file can hold is to be refused before it is unpacked."""
-tried: Counter[str] = Counter()
-errors: Counter[str] = Counter()
-often = settings(
-    max_examples=1000 if os.environ.get("PU_UNET_TESTS") == "full" else 40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+tally = Tally()
+often = examples(short=40, full=1000)
 
 
 def encoded(name: str) -> bytes:
@@ -66,9 +60,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 @pytest.fixture(scope="module", autouse=True)
 def recorded(record) -> Iterator[None]:
     yield
-    for kind, number in tried.items():
-        row = {"tried": number, "errors": errors[kind], "right": number - errors[kind]}
-        record("bad inputs", f"random edits of {kind}", row)
+    tally.keep(record)
 
 
 @st.composite
@@ -82,8 +74,12 @@ def edited(draw: st.DrawFn, good: bytes) -> bytes:
     return bytes(content)
 
 
+def kind_of(path: Path) -> str:
+    return f"random edits of {path.name[1:]}"
+
+
 def assert_clear(error: UserError, path: Path) -> None:
-    errors[path.name[1:]] += 1
+    tally.errors[kind_of(path)] += 1
     assert str(path) in str(error)
     assert "\n" not in str(error)
 
@@ -100,7 +96,7 @@ def test_readers(name, tmp_path):
     def check(content: bytes) -> None:
         path.write_bytes(content)
         for read in readers:
-            tried[name[1:]] += 1
+            tally.tried[kind_of(path)] += 1
             try:
                 with at_most(60):
                     found = np.asarray(read(path))
