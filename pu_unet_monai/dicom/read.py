@@ -91,9 +91,10 @@ def _read_volume(series: Series) -> SeriesVolume:
     _square_up(datasets)
     _check_places(datasets, series)
     _decode(datasets, series)
+    datasets = _in_order(datasets)
     volume = _stack(datasets)
     _check_values(volume, series)
-    return SeriesVolume(_along(volume, datasets), volume, notes)
+    return SeriesVolume(datasets, volume, notes)
 
 
 def _read(path: Path, series: Series) -> Dataset:
@@ -266,22 +267,26 @@ def _decode(datasets: Sequence[Dataset], series: Series) -> None:
             ) from error
 
 
+def _in_order(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Sort slices by their place along their normal."""
+    normal = np.cross(*np.array(datasets[0].ImageOrientationPatient, float).reshape(2, 3))
+    return sorted(datasets, key=lambda dataset: float(np.array(dataset.ImagePositionPatient, float) @ normal))
+
+
 def _stack(datasets: Sequence[Dataset]) -> highdicom.Volume:
-    """Put decoded slices together along their normal (DICOM PS3.3 C.7.6.2.1.1).
+    """Put decoded slices together in their order (DICOM PS3.3 C.7.6.2.1.1).
 
     ``highdicom.get_volume_from_series`` does the same, and looks each slice's kind up in the standard's tables, which
     takes most of the time of reading a series.
     """
-    orientation = np.array(datasets[0].ImageOrientationPatient, float).reshape(2, 3)
-    normal = np.cross(*orientation)
-    places = [np.array(dataset.ImagePositionPatient, float) for dataset in datasets]
-    order = sorted(range(len(datasets)), key=lambda index: float(places[index] @ normal))
-    span = (places[order[-1]] - places[order[0]]) @ normal
+    row, column = np.array(datasets[0].ImageOrientationPatient, float).reshape(2, 3)
+    normal = np.cross(row, column)
+    first, last = (np.array(datasets[index].ImagePositionPatient, float) for index in (0, -1))
     row_spacing, column_spacing = (float(value) for value in datasets[0].PixelSpacing)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = orientation[0] * column_spacing, orientation[1] * row_spacing
-    affine[:3, 2], affine[:3, 3] = normal * span / (len(datasets) - 1), places[order[0]]
-    voxels = np.stack([_values(datasets[index]).T for index in order], axis=-1)
+    affine[:3, 0], affine[:3, 1] = row * column_spacing, column * row_spacing
+    affine[:3, 2], affine[:3, 3] = normal * ((last - first) @ normal) / (len(datasets) - 1), first
+    voxels = np.stack([_values(dataset).T for dataset in datasets], axis=-1)
     return highdicom.Volume(voxels, affine, "PATIENT", datasets[0].FrameOfReferenceUID)
 
 
@@ -296,12 +301,6 @@ def _values(dataset: Dataset) -> NDArray[np.float32]:
 def _check_values(volume: highdicom.Volume, series: Series) -> None:
     if volume.array.ndim != 3 or not np.isfinite(volume.array).all():
         raise UserError(f"{series.title}: holds colours or values that are no numbers, expected grey values.")
-
-
-def _along(volume: highdicom.Volume, datasets: Sequence[Dataset]) -> list[Dataset]:
-    """Sort slices by their place along the third axis of their volume."""
-    direction = volume.affine[:3, 2]
-    return sorted(datasets, key=lambda dataset: float(np.array(dataset.ImagePositionPatient, float) @ direction))
 
 
 def _reason(error: Exception) -> str:
