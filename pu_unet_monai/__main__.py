@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from pu_unet_monai import __version__
-from pu_unet_monai.errors import find_fault, find_user_error, print_error
+from pu_unet_monai.errors import find_mendable, print_error
 from pu_unet_monai.runtime.malloc import use_huge_pages
 
 _TERMINATED = 143
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        user_error = find_user_error(error) or find_fault(error)
+        user_error = find_mendable(error)
         if user_error is None:
             raise
         print_error(user_error)

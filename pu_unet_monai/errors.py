@@ -17,6 +17,7 @@ __all__ = [
     "NonFiniteLossError",
     "UserError",
     "find_fault",
+    "find_mendable",
     "find_user_error",
     "first_cause",
     "join_some",
@@ -93,6 +94,11 @@ def find_fault(error: BaseException | None) -> UserError | None:
     return None
 
 
+def find_mendable(error: BaseException | None) -> UserError | None:
+    """Return what a user can mend of an error: a mistake, or what the machine refused; None if it is a defect."""
+    return find_user_error(error) or find_fault(error)
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and what it came from, one after another."""
     seen: set[int] = set()
@@ -140,7 +146,7 @@ def one_line_errors() -> None:
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    user_error = find_user_error(error) or find_fault(error)
+    user_error = find_mendable(error)
     if isinstance(error, KeyboardInterrupt):
         print("interrupted; a training goes on from its last whole epoch with --resume True", file=sys.stderr)
     elif user_error is None:

@@ -16,15 +16,7 @@ from tqdm import tqdm
 from pu_unet_monai.commands.options import add_trust
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.data.dicom_files import holds_dicom
-from pu_unet_monai.errors import (
-    INTERRUPTED,
-    UserError,
-    find_fault,
-    find_user_error,
-    first_cause,
-    join_some,
-    tell_torchrun,
-)
+from pu_unet_monai.errors import INTERRUPTED, UserError, find_mendable, first_cause, join_some, tell_torchrun
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import make_folder, write_json
 from pu_unet_monai.inferers.runtime import AUTO, RuntimeInferer
@@ -174,7 +166,7 @@ def _segment_each(
         except KeyboardInterrupt:
             return results, True
         except Exception as error:
-            reason = str(find_user_error(error) or find_fault(error) or first_cause(error)).splitlines()[0]
+            reason = str(find_mendable(error) or first_cause(error)).splitlines()[0]
             results[name] = {"image": name, "error": reason}
     return results, False
 
