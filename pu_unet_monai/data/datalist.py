@@ -150,8 +150,7 @@ def _find_sections(
     if wrong or wanted not in sections:
         raise UserError(
             f'{path}: expected a list of {{"image": path, "label": path or paths}}, and a word for each class, under '
-            f'"{(wrong or [wanted])[0]}"; '
-            "write the file with python -m data_prep.<dataset>."
+            f'"{(wrong or [wanted])[0]}"; write the file with python -m data_prep.<dataset>.'
         )
     return sections
 

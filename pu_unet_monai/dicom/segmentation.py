@@ -33,10 +33,11 @@ _MAY_BE_EMPTY = (
     *("ReferringPhysicianName", "StudyDate", "StudyID", "StudyTime"),
 )
 """Of patient and study: what every object has to have, if only as an empty value."""
+_DATE = r"(\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))?"
 _PATTERNS = {
-    "PatientBirthDate": r"(\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))?",
+    "PatientBirthDate": _DATE,
     "PatientSex": "[MFO]?",
-    "StudyDate": r"(\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))?",
+    "StudyDate": _DATE,
     "StudyTime": r"(([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?)?",
 }
 _SERIES_NUMBER = 1000

@@ -162,10 +162,16 @@ def _is_known_target(name: str) -> bool:
     if name in _TARGETS or _is_own(package, last):
         return True
     found = _find(name)
-    place = f"{found.__module__}.{found.__qualname__}" if isinstance(found, type) else ""
-    if any(found is not None and found is _find(target) for target in _TARGETS):
+    if found is not None and any(found is target for target in _targets()):
         return True
+    place = f"{found.__module__}.{found.__qualname__}" if isinstance(found, type) else ""
     return _within(place, _CLASSES_OF) and not _within(place, _NO_TARGETS)
+
+
+@functools.lru_cache(maxsize=1)
+def _targets() -> list[Any]:
+    """Return what is listed by name, for whoever names the module that it is defined in."""
+    return [_find(target) for target in _TARGETS]
 
 
 def _is_own(package: str, name: str) -> bool:

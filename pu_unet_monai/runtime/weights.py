@@ -14,9 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pu_unet_monai.errors import UserError
 
-_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
 __all__ = ["fill", "load_weights", "read_checkpoint", "unwrap"]
+
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:
@@ -96,13 +96,13 @@ def fill(network: nn.Module, state_dict: Any, path: str | os.PathLike[str]) -> N
             "torch.save(network.state_dict(), path)."
         )
     network = unwrap(network)
-    problems = _differences(state_dict, network.state_dict())
+    expected = network.state_dict()
+    problems = _differences(state_dict, expected)
     if problems:
         raise UserError(
             f"{path}: does not fit the network: {'; '.join(problems)}. Check network_def, channels, placement, "
             "in_channels and out_channels against those of the training."
         )
-    expected = network.state_dict()
     if not all(torch.isfinite(value.to(expected[name].dtype)).all() for name, value in state_dict.items()):
         raise UserError(f"{path}: holds weights that are NaN or infinite; use an earlier checkpoint.")
     network.load_state_dict(state_dict)
