@@ -86,7 +86,7 @@ test: $(INSTALLED)
 test-all: $(INSTALLED) label-install
 	tests/install_debian_packages.sh
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,dicom,export,federated,tracking]
-	mkdir -p output
+	mkdir -p output && rm -f output/reliability.json
 	PU_UNET_TESTS=full PU_UNET_FIGURES=$(CURDIR)/output/reliability.json OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)

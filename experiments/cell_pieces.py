@@ -28,6 +28,7 @@ PIECE = 14_000_000
 """Bytes of a piece."""
 _FILES = ("config.json", "epochs.csv", "scores.csv", "done.json")
 """What else is kept of a training."""
+_RECORD = {"weights_sha256": str, "pieces": int, "trained_with": dict, "machine": dict, "files": dict}
 
 
 def half_precision(weights: Path) -> bytes:
@@ -107,8 +108,8 @@ def _read_record(folder: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise UserError(f"--join {folder}: has no cell.json, so holds no pieces; give a folder that train_gpu wrote.")
     record = read_json(path, "bring it again")
-    if not record.keys() >= {"weights_sha256", "pieces", "trained_with", "files"}:
-        raise UserError(f"{path}: is not what train_gpu wrote; bring it again.")
+    if odd := [key for key, kind in _RECORD.items() if not isinstance(record.get(key), kind)]:
+        raise UserError(f"{path}: {', '.join(odd)}: not what train_gpu writes; bring it again.")
     unknown = record["files"].keys() - set(_FILES)
     if unknown:
         raise UserError(f"{path}: names the files {', '.join(sorted(unknown))}, expected {', '.join(_FILES)} alone.")

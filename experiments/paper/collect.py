@@ -26,7 +26,9 @@ from pu_unet_monai.evaluation.scores import read_rows
 from pu_unet_monai.files import read_csv, read_json, write_csv, write_json
 
 RESULTS = Path(__file__).parent / "results"
-_SHARED = ("split", "image_size", "channels", "max_epochs", "val_interval")
+_OF_A_RUN = ("notice", "machine", "package", "num_workers", "example_cases", "variants", "failed")
+"""What ``compare.json`` says beside the protocol: split, settings, and the hashes of configurations and datalist."""
+_NO_SETTINGS = ("split", "num_workers")
 _MACHINE = ("processor", "gpu", "amx", "torch", "monai")
 
 
@@ -66,9 +68,9 @@ def collect(comparison: Path, output: Path) -> None:
         UserError: if trainings of another protocol are kept there.
     """
     results = read_json(comparison / "compare.json")
-    shared = {key: results[key] for key in _SHARED if key in results}
+    shared = {key: value for key, value in results.items() if key not in _OF_A_RUN}
     earlier = _kept_protocol(output)
-    check_same_protocol(output, earlier, shared, earlier)
+    check_same_protocol(output, earlier, shared, {**earlier, **shared} if earlier else ())
     done = kept_trainings(output, shared)
     cells = [
         (name, folder)
@@ -103,9 +105,14 @@ def check_same_protocol(folder: Path, earlier: Mapping[str, Any], now: Mapping[s
 def kept_trainings(folder: Path, settings: Mapping[str, Any]) -> set[tuple[str, int]]:
     """Return the variant and seed of all finished trainings that are kept of a dataset, if these are their settings."""
     protocol = _kept_protocol(folder)
-    if not protocol or any(key in settings and settings[key] != value for key, value in protocol.items()):
+    if not protocol or _settings_of(protocol) != _settings_of(settings):
         return set()
     return {(row["variant"], int(row["seed"])) for row in read_csv(folder / "trainings.csv") if row["done"] == "1"}
+
+
+def _settings_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a protocol was set, and may change results."""
+    return {k: v for k, v in protocol.items() if k not in _NO_SETTINGS and not k.endswith("(SHA-256)")}
 
 
 def _kept_protocol(folder: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from experiments.paper.collect import RESULTS
-from experiments.paper.protocol import DATASETS, SEEDS, VARIANTS
+from experiments.paper.protocol import DATASETS, SEEDS, SETTINGS, VARIANTS, WEIGHTS_GOALS
 from experiments.paper.published import ABLATIONS, BASELINE, FALSE_POSITIVE_RATES, GAINS, PU_UNET
 from pu_unet_monai.errors import UserError, print_error
 from pu_unet_monai.evaluation.pictures import NOTICE
@@ -30,6 +30,7 @@ from pu_unet_monai.files import atomic_path, read_csv, read_json
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "results.md"
 FIRST, PU = "pu_unet:placement=none", "pu_unet:placement=low_resolution"
+_PAIR = {PU: "PU-UNet", FIRST: "Residual U-Net"}
 _SURE = 0.05
 
 
@@ -58,6 +59,22 @@ class Found:
         """What all trainings share."""
         return read_json(self.folder / "protocol.json", "collect again")
 
+    def check(self) -> None:
+        """Check that all trainings have scores of the same images: means and differences of others mean nothing.
+
+        Raises:
+            UserError: naming a training that has not.
+        """
+        trainings = dict.fromkeys((row["variant"], row["seed"]) for row in self.rows)
+        scored = {(variant, seed): set(self.of_seed(variant, seed, "dice")) for variant, seed in trainings}
+        most = max(scored.values(), key=len)
+        for (variant, seed), cases in scored.items():
+            if cases != most:
+                raise UserError(
+                    f"{self.folder / 'scores.csv'}: {variant} under seed {seed} has a Dice of {len(cases)} images, "
+                    f"others of {len(most)} (such as {min(most ^ cases)}); train it again, and collect."
+                )
+
     def seeds(self, variant: str) -> list[str]:
         """Return the seeds under which a variant was trained to the end."""
         return sorted({row["seed"] for row in self.rows if row["variant"] == variant})
@@ -66,9 +83,14 @@ class Found:
         """Return the scores of a variant's training, by image."""
         return scores_of([row for row in self.rows if (row["variant"], row["seed"]) == (variant, seed)], metric)
 
-    def scores(self, variant: str, metric: str) -> dict[str, float]:
-        """Return the scores of a variant by image, of each image the mean over the seeds."""
-        return _means([self.of_seed(variant, seed, metric) for seed in self.seeds(variant)])
+    def scores(self, variant: str, metric: str, seeds: Sequence[str]) -> dict[str, float]:
+        """Return the scores of a variant by image, of each image the mean over some seeds."""
+        return _means([self.of_seed(variant, seed, metric) for seed in seeds])
+
+    def failures(self, variant: str) -> dict[str, str]:
+        """Return why trainings of a variant failed, by their seed."""
+        rows = [row for row in self.trainings if row["variant"] == variant and row["failed"]]
+        return {row["seed"]: row["failed"] for row in rows if row["done"] != "1"}
 
     def paired_seeds(self, variant: str) -> list[str]:
         """Return the seeds under which both a variant and the baseline were trained to the end."""
@@ -111,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def page(results: Path) -> str:
     """Return the page of results as Markdown."""
     found = {name: Found(results / name) for name in DATASETS if (results / name / "scores.csv").is_file()}
+    _check(found)
     parts = [
         _head(found),
         _answer(found),
@@ -123,6 +146,15 @@ def page(results: Path) -> str:
         f"{NOTICE} [More measurements](more_results.md): brain MRI, networks side by side, time.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _check(found: Mapping[str, Found]) -> None:
+    """Check that the scores can stand in one table."""
+    for of in found.values():
+        of.check()
+    settings = {name: {key: of.protocol.get(key) for key in SETTINGS} for name, of in found.items()}
+    if others := [name for name in settings if settings[name] != next(iter(settings.values()))]:
+        raise UserError(f"{', '.join(others)}: of other settings than {next(iter(settings))}; collect one protocol.")
 
 
 def _head(found: Mapping[str, Found]) -> str:
@@ -138,7 +170,10 @@ def _head(found: Mapping[str, Found]) -> str:
     done = sum(training["done"] == "1" for of in found.values() for training in of.trainings)
     planned = len(DATASETS) * len(VARIANTS) * len(SEEDS)
     if done < planned:
-        lines.append(f"**{done} of {planned} trainings of the grid are done so far; the others are dashes below.**")
+        lines.append(
+            f"**{done} of {planned} trainings of the grid are done so far.** The tables say of how many seeds a number "
+            "is; a dash is of none."
+        )
     lines.append(
         "The reduced protocol: input "
         f"{grid['image_size']}x{grid['image_size']}, widths {grid['channels'][0]} to {grid['channels'][-1]}, "
@@ -156,58 +191,85 @@ def _head(found: Mapping[str, Found]) -> str:
 
 def _answer(found: Mapping[str, Found]) -> str:
     """Say in words what the differences between PU-UNet and its baseline are."""
-    lines = ["## Does the product unit help, where, and how sure are we?"]
+    lines, in_short = [], []
     for name, of in found.items():
-        gains = of.gains(PU, "dice")
-        if not gains:
-            lines.append(f"- **{DATASETS[name].title}**: not both of them are trained yet.")
+        gains = [*of.gains(PU, "dice").values()]
+        interval, p_value = bootstrap_interval(gains), permutation_p_value(gains)
+        if interval is None or p_value is None:
+            lines.append(
+                f"- **{DATASETS[name].title}**: PU-UNet and its baseline are not both trained under one seed yet."
+                f"{_failures(of)}"
+            )
+            in_short.append(f"{DATASETS[name].title} not known yet")
             continue
-        low, high = bootstrap_interval([*gains.values()]) or (float("nan"),) * 2
-        p_value = permutation_p_value([*gains.values()]) or 1.0
-        each = [fmean(of.gains_of_seed(PU, seed, "dice").values()) for seed in of.paired_seeds(PU)]
-        alone = ", ".join(f"{gain:+.3f}" for gain in each)
+        seeds = of.paired_seeds(PU)
+        each = [[*of.gains_of_seed(PU, seed, "dice").values()] for seed in seeds]
+        alone = ", ".join(f"{fmean(gains_of_seed):+.3f}" for gains_of_seed in each)
+        verdict = _verdict(p_value, each)
+        in_short.append(f"{DATASETS[name].title} {verdict}")
         lines.append(
-            f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains.values()):+.3f} "
-            f"(95 % interval {low:+.3f} to {high:+.3f}, {p_value_text(p_value)}; {len(gains)} images, "
-            f"seeds alone: {alone}): {_verdict(p_value, each)}. "
+            f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains):+.3f} "
+            f"(95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}, {p_value_text(p_value)}; {len(gains)} images; "
+            f"{len(seeds)} of {len(SEEDS)} seeds, alone {alone}): {verdict}.{_failures(of)} "
             f"The paper: +{GAINS[name]['dice']}."
         )
-    lines.append(
-        "The interval says how the mean would vary with other images; how it varies with the training, the single "
-        "seeds show. What this cannot say: how the paper's own protocol, larger and longer, would end."
+    return "\n\n".join(
+        [
+            "## Does the product unit help, where, and how sure are we?",
+            f"In short: {'; '.join(in_short)}." if in_short else "",
+            "\n".join(lines),
+            "The interval says how the mean would vary with other images; how it varies with the training, the single "
+            "seeds show. What this cannot say: how the paper's own protocol, larger and longer, would end.",
+        ]
     )
-    return "\n\n".join([lines[0], "\n".join(lines[1:-1]), lines[-1]])
 
 
-def _verdict(p_value: float, gains: Sequence[float]) -> str:
-    """Say what the gains under the seeds amount to."""
+def _verdict(p_value: float, gains: Sequence[Sequence[float]]) -> str:
+    """Say what the gains of the images, under each seed, amount to."""
+    means = [fmean(of_seed) for of_seed in gains]
     if p_value >= _SURE:
-        return "no difference that these images can show"
-    direction = "better" if fmean(gains) > 0 else "worse"
+        certain = [mean for mean, of in zip(means, gains, strict=True) if (permutation_p_value(of) or 1.0) < _SURE]
+        if certain and min(certain) < 0 < max(certain):
+            return "no difference on average, but single trainings differ, one way and the other"
+        return f"no difference that these images {'and one training of each ' if len(gains) == 1 else ''}can show"
+    direction = "better" if fmean(means) > 0 else "worse"
     if len(gains) == 1:
         return f"{direction}, as far as one training of each can say"
-    if min(gains) > 0 or max(gains) < 0:
+    if min(means) > 0 or max(means) < 0:
         return direction
     return f"{direction} on average, but not under every seed"
+
+
+def _failures(of: Found) -> str:
+    """Name the trainings that failed, which no mean holds."""
+    failed = [
+        f"{title} under seed {seed} ({reason})"
+        for variant, title in _PAIR.items()
+        for seed, reason in of.failures(variant).items()
+    ]
+    return f" Failed, and so in no mean: {', '.join(failed)}." if failed else ""
 
 
 def _main_table(found: Mapping[str, Found]) -> str:
     rows = []
     for name, of in found.items():
-        for variant, title, published in ((PU, "PU-UNet", PU_UNET), (FIRST, "Residual U-Net", BASELINE)):
-            scores = [of.scores(variant, metric) for metric in ("dice", "iou")]
-            ours = [_with_interval(score) for score in scores]
+        shared = of.paired_seeds(PU)
+        for (variant, title), published in zip(_PAIR.items(), (PU_UNET, BASELINE), strict=True):
+            seeds = shared or of.seeds(variant)
+            ours = [_with_interval(of.scores(variant, metric, seeds)) for metric in ("dice", "iou")]
             rows.append([DATASETS[name].title, title, *_beside(ours, [published[name][m] for m in ("dice", "iou")])])
-            rows[-1].append(_rate(of, variant) if name == "busi" else "")
+            rows[-1] += [_rate(of, variant, seeds) if name == "busi" else "", _seeds_text(seeds)]
         gains = [of.gains(PU, metric) for metric in ("dice", "iou")]
         ours = [_with_interval(gain, "+.3f", True) for gain in gains]
         rows.append([DATASETS[name].title, "difference", *_beside(ours, [GAINS[name][m] for m in ("dice", "iou")]), ""])
-    columns = ["", "", "Dice, ours", "Dice, published", "IoU, ours", "IoU, published", "false positive rate"]
+        rows[-1].append(_seeds_text(shared))
+    columns = ["", "", "Dice, ours", "Dice, published", "IoU, ours", "IoU, published", "false positive rate", "seeds"]
     rates = ", ".join(f"{name} {rate:.3f}" for name, rate in FALSE_POSITIVE_RATES.items())
     return (
         f"## Tables 2 and 3: PU-UNet and its matched baseline\n\n{markdown_table(columns, rows)}\n\n"
-        "Means over images of the mean over seeds, 95 % bootstrap intervals (2,000 resamples), p-values of paired "
-        "permutation tests (20,000). BUSI: trained with normal images; Dice and IoU of images with a lesion, the false "
+        "Means over images of the mean over seeds (those that both have, once there are any), 95 % bootstrap intervals "
+        "(2,000 resamples), p-values of paired permutation tests (20,000). BUSI: trained with normal images; "
+        "Dice and IoU of images with a lesion, the false "
         f"positive rate of normal ones (published: {rates})."
     )
 
@@ -217,18 +279,23 @@ def _ablation_table(found: Mapping[str, Found]) -> str:
     for variant, title in VARIANTS.items():
         row = [title]
         for name, of in found.items():
-            scores = of.scores(variant, "dice")
+            seeds, shared = of.seeds(variant), of.paired_seeds(variant)
+            scores = of.scores(variant, "dice", seeds)
             gains = of.gains(variant, "dice")
             row.append(f"{fmean(scores.values()):.3f}" if scores else "-")
             row.append(_with_interval(gains, "+.3f", True) if gains and variant != FIRST else "")
             row.append(f"{ABLATIONS[title][name][0]:.3f}")
-            row.append(str(len(of.seeds(variant))))
+            row.append(f"{len(seeds)}" + (f" ({len(shared)} shared)" if shared and shared != seeds else ""))
         rows.append(row)
     columns = ["configuration"]
     for name in found:
         title = DATASETS[name].title
         columns += [f"{title}: Dice", "less the baseline's", "published", "seeds"]
-    return f"## Table 5: placement and stabilisation\n\n{markdown_table(columns, rows)}"
+    return (
+        f"## Table 5: placement and stabilisation\n\n{markdown_table(columns, rows)}\n\n"
+        "Dice over all seeds of a row, differences over those that the baseline has too. Each p-value is of one "
+        "comparison: they are not corrected for their number, and of twenty one under 0.05 is to be expected by chance."
+    )
 
 
 def _training_table(found: Mapping[str, Found]) -> str:
@@ -246,7 +313,7 @@ def _training_table(found: Mapping[str, Found]) -> str:
                 [
                     DATASETS[name].title,
                     title,
-                    f"{sum(row['done'] == '1' for row in runs)} of {len(runs)}",
+                    f"{sum(row['done'] == '1' for row in runs)} of {len(SEEDS)}",
                     f"{fmean(numbers['seconds']) / 60:.0f}",
                     f"{max(numbers['gradient_norm_max'], default=float('nan')):.3g}",
                     f"{sum(numbers['non_finite_gradients']):.0f}",
@@ -299,7 +366,7 @@ def _weights_table() -> str:
     records = {path.parents[1].name: read_json(path) for path in sorted(REPOSITORY.glob("bundles/*/docs/weights.json"))}
     if not records:
         return ""
-    rows = []
+    rows, missed = [], []
     for name, record in records.items():
         dice = {metric: score for metric, score in record["scores"].items() if metric.startswith("dice")}
         shown = [
@@ -307,11 +374,20 @@ def _weights_table() -> str:
             for metric, score in dice.items()
             if "grid" not in metric
         ]
-        rows.append([f"`{name}`", record["data"], record["training"]["what"], "; ".join(shown), record["licence"]])
-    columns = ["bundle", "data", "training", "test split", "licence of the data"]
-    return (
-        f"## The weights in the bundles\n\n{markdown_table(columns, rows)}\n\n"
-        "Each bundle's `docs/weights.json` has the whole record, and the command that gives these scores again."
+        goal = WEIGHTS_GOALS.get(name)
+        met = goal is not None and record["scores"]["dice"]["mean"] >= goal.dice
+        rows.append([f"`{name}`", record["data"], record["training"]["what"], "; ".join(shown)])
+        rows[-1] += [f"{goal.dice:.2f}: {'yes' if met else 'no'}" if goal else "", record["licence"]]
+        if goal and not met:
+            missed.append(f"`{name}` misses its goal: {goal.if_missed}")
+    columns = ["bundle", "data", "training", "test split", "goal from CPU hours, met", "licence of the data"]
+    return "\n\n".join(
+        [
+            f"## The weights in the bundles\n\n{markdown_table(columns, rows)}",
+            *missed,
+            "Each bundle's `docs/weights.json` has the whole record, and the command that gives these scores again: "
+            "they are of the weights in half precision, so that a last digit may differ from the tables above.",
+        ]
     )
 
 
@@ -327,8 +403,12 @@ def _machine(training: Mapping[str, str]) -> str:
     return f"{training['gpu'] or training['processor'] + amx}, torch {training['torch']}, MONAI {training['monai']}"
 
 
-def _rate(of: Found, variant: str) -> str:
-    rates = of.scores(variant, "false_positive_rate")
+def _seeds_text(seeds: Sequence[str]) -> str:
+    return ", ".join(seeds) or "-"
+
+
+def _rate(of: Found, variant: str, seeds: Sequence[str]) -> str:
+    rates = of.scores(variant, "false_positive_rate", seeds)
     return f"{fmean(rates.values()):.3f} ({len(rates)} images)" if rates else "-"
 
 

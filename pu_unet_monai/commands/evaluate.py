@@ -108,11 +108,15 @@ def _check(protocol: Protocol, trusted: bool) -> Path:
 
 
 def _facts(weights: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of ``train.json`` as the training had them, as far as the weights say."""
+    """Return the keys of ``train.json`` that are facts about weights, as far as these weights say them.
+
+    No others: a file beside weights is not to choose the images or where results are written.
+    """
     facts = read_facts(weights)
+    known = {*config.get("trained_with", {}), "network_def"}
     if "network" in facts:
         facts["network_def"] = network_overrides(facts.pop("network"), config)["network_def"]
-    return {key: value for key, value in facts.items() if key in config}
+    return {key: value for key, value in facts.items() if key in known}
 
 
 def _evaluate(protocol: Protocol, examples: Path) -> None:

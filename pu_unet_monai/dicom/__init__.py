@@ -4,7 +4,10 @@ Needs highdicom, pydicom 3 and python-gdcm (the extra ``dicom``); nothing else o
 DICOM study is met.
 """
 
+import warnings
+
 import pydicom
 
-# its warnings about unusual values would print them, and they may tell who the patient is
+# pydicom's warnings about unusual values would print them, and they may tell who the patient is
+warnings.filterwarnings("ignore", message="Unknown encoding")
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

@@ -192,9 +192,11 @@ def _check_alike(datasets: Sequence[Dataset], series: Series) -> None:
         raise UserError(f"{series.title}: slices of different sizes ({join_some(sizes)}); export the series again.")
     if len({str(dataset.FrameOfReferenceUID) for dataset in datasets}) > 1:
         raise UserError(f"{series.title}: slices of several frames of reference; export the series again.")
-    colours = sorted({str(dataset.get("PhotometricInterpretation")) for dataset in datasets})
-    if not set(colours) <= {"MONOCHROME1", "MONOCHROME2"}:
-        raise UserError(f"{series.title}: pixels are {join_some(colours)}, expected grey values.")
+    if not {str(dataset.get("PhotometricInterpretation")) for dataset in datasets} <= {"MONOCHROME1", "MONOCHROME2"}:
+        raise UserError(
+            f"{series.title}: pixels in colours or of no known kind (PhotometricInterpretation), expected grey values; "
+            "export it as such."
+        )
 
 
 def _square_up(datasets: Sequence[Dataset]) -> None:

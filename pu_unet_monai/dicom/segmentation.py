@@ -6,6 +6,7 @@ import hashlib
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -18,6 +19,7 @@ from pydicom.uid import generate_uid
 from pu_unet_monai import __version__
 from pu_unet_monai.data.label_numbering import NUMBERINGS
 from pu_unet_monai.dicom.read import SeriesVolume
+from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path
 
@@ -66,6 +68,9 @@ def write_segmentation(
         model: name of the bundle.
         weights: SHA-256 of its weights.
         forced: whether the input was let through by ``--force``.
+
+    Raises:
+        UserError: if the headers of the slices hold what no segmentation may refer to or copy.
     """
     for dataset in reference.datasets:
         for keyword in _MAY_BE_EMPTY:
@@ -83,7 +88,7 @@ def write_segmentation(
     ]
     with warnings.catch_warnings():  # patients' names are what they are
         warnings.filterwarnings("ignore", message=".*unlikely to represent the intended person name")
-        segmentation = Segmentation(
+        segmentation = _make(
             source_images=reference.datasets,
             pixel_array=_frames(labels, reference),
             segmentation_type="BINARY",
@@ -102,6 +107,17 @@ def write_segmentation(
         )
     with atomic_path(path) as temporary:
         pydicom.dcmwrite(temporary, segmentation, enforce_file_format=True)
+
+
+def _make(**parts: Any) -> Segmentation:
+    """Make the object; what is wrong with its source is said without the values, which may tell who the patient is."""
+    try:
+        return Segmentation(**parts)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the headers of its slices are not as DICOM wants them ({type(error).__name__} where a segmentation takes "
+            "over what they say, such as SOPClassUID and SpecificCharacterSet): check with dciodvfy, or give NIfTI."
+        ) from error
 
 
 def _is_valid(keyword: str, value: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from tqdm import tqdm
 
 __all__ = ["Series", "find_series"]
 
+_IDENTITY = ("PatientName", "PatientID", "AccessionNumber")
+_SHORTEST = 3
+"""Letters of a name from which on it is looked for in a description: shorter ones are in other words."""
 _TAGS = (
+    *_IDENTITY,
     *(
         "ContrastBolusAgent",
         "ImageOrientationPatient",
@@ -20,7 +25,6 @@ _TAGS = (
         "ImagePositionPatient",
         "Modality",
         "NumberOfFrames",
-        "PatientID",
     ),
     *(
         "ProtocolName",
@@ -32,6 +36,10 @@ _TAGS = (
         "SeriesNumber",
     ),
     *("StudyDate", "StudyInstanceUID"),
+)
+_MODALITIES = (
+    *("CR", "CT", "DX", "ECG", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN"),
+    *("RTSTRUCT", "SC", "SEG", "SR", "US", "XA"),
 )
 
 
@@ -55,9 +63,25 @@ class Series:
     @property
     def title(self) -> str:
         """Number, description and size, for messages; the UID could tell who the patient is."""
-        number, description = self.header.get("SeriesNumber"), self.header.get("SeriesDescription")
+        number = self.header.get("SeriesNumber")
         named = f"series {number if number is not None else 'without a number'}"
-        return f"{named} ({description or 'no description'}, {len(self.files)} files)"
+        return f"{named} ({self.description or 'no description'}, {len(self.files)} files)"
+
+    @property
+    def description(self) -> str:
+        """``SeriesDescription``, with stars for the patient's name and numbers, which somebody may have typed there."""
+        text = str(self.header.get("SeriesDescription") or "")
+        for value in (str(self.header.get(keyword) or "") for keyword in _IDENTITY):
+            for word in sorted((value, *re.split(r"[\s^=,]+", value)), key=len, reverse=True):
+                if len(word) >= _SHORTEST:
+                    text = re.sub(rf"\b{re.escape(word)}\b", "***", text, flags=re.IGNORECASE)
+        return text
+
+    @property
+    def modality(self) -> str:
+        """``Modality`` if it is one of the usual, for messages."""
+        modality = str(self.header.get("Modality") or "")
+        return modality if modality in _MODALITIES else "another modality"
 
 
 def find_series(folder: Path) -> tuple[list[Series], list[str]]:
@@ -86,7 +110,7 @@ def find_series(folder: Path) -> tuple[list[Series], list[str]]:
             aside.append(f"{path.name}: no DICOM file")
         elif "Rows" not in header or "SeriesInstanceUID" not in header or header.get("Modality") == "SEG":
             if path.name.upper() != "DICOMDIR":
-                aside.append(f"{path.name}: no image, but {header.get('Modality') or 'of no modality'}")
+                aside.append(f"{path.name}: no image, but {Series(header).modality}")
         else:
             key = str(header.get("StudyInstanceUID")), str(header.SeriesInstanceUID)
             series.setdefault(key, Series(header)).files.append(path)

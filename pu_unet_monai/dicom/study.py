@@ -82,7 +82,7 @@ def find_studies(
     """
     everything, aside = find_series(folder)
     found = [series for series in everything if series.header.get("Modality", _MODALITY) == _MODALITY]
-    aside += [f"{series.title}: {series.header.Modality}, not MR" for series in everything if series not in found]
+    aside += [f"{series.title}: {series.modality}, not MR" for series in everything if series not in found]
     by_study: dict[str, list[Series]] = {}
     for series in found:
         by_study.setdefault(str(series.header.get("StudyInstanceUID")), []).append(series)

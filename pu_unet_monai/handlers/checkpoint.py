@@ -20,12 +20,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from pu_unet_monai.errors import UserError
+from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.files import atomic_path, make_folder
 from pu_unet_monai.runtime.trained_with import read_facts, write_facts
 from pu_unet_monai.runtime.weights import fill, load_weights, read_checkpoint, unwrap
 
 __all__ = ["TrainingCheckpoint"]
+
+_PARTS = {"network", "optimizer", "lr_scheduler", "scaler", "trainer"}
 
 _log = logging.getLogger(__name__)
 
@@ -186,17 +188,33 @@ class TrainingCheckpoint:
             },
         }
 
-    def _restore(self, engine: SupervisedTrainer, checkpoint: dict[str, Any], path: Path) -> None:
-        missing = {"network", "optimizer", "lr_scheduler", "scaler", "trainer"} - checkpoint.keys()
+    def _restore(self, engine: SupervisedTrainer, checkpoint: Any, path: Path) -> None:
+        missing = _PARTS - checkpoint.keys() if isinstance(checkpoint, dict) else _PARTS
         if missing:
             raise UserError(f"{path}: no checkpoint of a training, it lacks {', '.join(sorted(missing))}.")
         fill(self.network, checkpoint["network"], path)
+        try:
+            self._restore_state(engine, checkpoint)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: no checkpoint of this training ({first_cause(error)}); remove it "
+                " to go on from the one before, or start anew with --resume False."
+            ) from error
+        self._complete_facts()
+        _log.info("resumed after epoch %d of %d", engine.state.epoch, engine.state.max_epochs)
+        if engine.state.epoch >= engine.state.max_epochs:
+            _log.info("nothing left to train; raise max_epochs to go on")
+
+    def _restore_state(self, engine: SupervisedTrainer, checkpoint: Mapping[str, Any]) -> None:
+        """Restore all but the network."""
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self._restore_lr_scheduler(checkpoint["lr_scheduler"])
         scaler = engine.scaler
         if scaler is not None and checkpoint["scaler"]:
             scaler.load_state_dict(checkpoint["scaler"])
         trainer = checkpoint["trainer"]
+        if not isinstance(trainer["epoch"], int) or trainer["epoch"] < 0:
+            raise ValueError(f"epoch {trainer['epoch']!r}")
         engine.state.epoch = trainer["epoch"]
         # counted by this run's epochs, as the length of an epoch changes with the number of processes
         engine.state.iteration = trainer["epoch"] * engine.state.epoch_length
@@ -205,10 +223,6 @@ class TrainingCheckpoint:
         torch.set_rng_state(trainer["rng"])
         if torch.cuda.is_available() and len(trainer["cuda_rng"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(trainer["cuda_rng"])
-        self._complete_facts()
-        _log.info("resumed after epoch %d of %d", engine.state.epoch, engine.state.max_epochs)
-        if engine.state.epoch >= engine.state.max_epochs:
-            _log.info("nothing left to train; raise max_epochs to go on")
 
     def _complete_facts(self) -> None:
         """Write the facts about the best weights that a training killed in between could not."""
@@ -254,8 +268,8 @@ class TrainingCheckpoint:
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files that a killed training could not rename any more."""
-        for path in self.save_dir.glob(".*.pt"):
-            if re.fullmatch(r"\.\d+-(checkpoint_epoch=\d+|model)\.pt", path.name):
+        for path in self.save_dir.glob(".*"):
+            if re.fullmatch(r"\.\d+-(checkpoint_epoch=\d+\.pt|model\.(pt|json))", path.name):
                 path.unlink()
 
     def _set_aside_earlier_training(self) -> None:

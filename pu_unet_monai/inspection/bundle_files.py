@@ -75,10 +75,10 @@ def _pickle_concern(path: Path) -> str | None:
     """Say what loading a file of weights would call beyond PyTorch's own tensors."""
     if not zipfile.is_zipfile(path):
         return "is not in PyTorch's zipped format; only weights_only=True may load it"
-    with zipfile.ZipFile(path) as archive:
-        if any(name.split("/")[-1] == "constants.pkl" for name in archive.namelist()):
-            return "is a TorchScript program, run by whoever loads it"
     try:
+        with zipfile.ZipFile(path) as archive:
+            if any(name.split("/")[-1] == "constants.pkl" for name in archive.namelist()):
+                return "is a TorchScript program, run by whoever loads it"
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception as error:  # damaged files fail in many ways
         return f"cannot be read ({type(error).__name__})"

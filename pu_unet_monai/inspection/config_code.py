@@ -147,7 +147,7 @@ def _walk(content: Any, key: str) -> Iterator[tuple[str, str]]:
     elif isinstance(content, dict):
         for name, item in content.items():
             inner = f"{key}#{name}" if key else str(name)
-            if _SEPARATOR.split(str(name))[-1] == "_target_" and not str(item).startswith("$"):
+            if _SEPARATOR.split(str(name))[-1].lstrip("+~") == "_target_":
                 yield key, f"{_TARGET}{item}"
             else:
                 yield from _walk(item, inner)
@@ -180,7 +180,10 @@ def _concern(text: str, meanings: Mapping[str, Set[str]]) -> str | None:
     if _RELATIVE.search(text):
         return "refers to a relative id, for which MONAI puts any text of keys into the expression"
     tree = _parse(text)
-    return "cannot be read" if tree is None else concern_about_expression(tree, meanings)
+    try:
+        return "cannot be read" if tree is None else concern_about_expression(tree, meanings)
+    except RecursionError:
+        return "is nested too deeply"
 
 
 def _parse(text: str) -> ast.Module | None:

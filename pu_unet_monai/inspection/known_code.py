@@ -9,6 +9,7 @@ import ast
 import builtins
 import functools
 import importlib
+import re
 import types
 from collections.abc import Mapping, Set
 from typing import Any
@@ -69,9 +70,10 @@ _CLASSES_OF = (
 
 _NO_TARGETS = (
     *(f"monai.networks.{name}" for name in ("nets.hovernet", "trt_compiler", "utils")),
-    "monai.transforms.io",
+    *("monai.losses.perceptual", "monai.transforms.io"),
 )
-"""Of these again what reads, writes or compiles: MONAI's readers unpickle NumPy's files."""
+"""Of these again what reads, writes or compiles: MONAI's readers unpickle NumPy's files, and its perceptual loss runs
+the Python of a folder that it is told."""
 
 _DATA = ("CacheDataset", "DataLoader", "Dataset", "DistributedSampler", "SmartCacheDataset", "ThreadDataLoader")
 _HANDLERS = (
@@ -91,8 +93,13 @@ _OWN = ("data", "handlers", "inferers", "losses", "metrics", "networks", "networ
 """Our packages, whose public names may be targets."""
 
 
+_DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*")
+
+
 def concern_about_target(name: str) -> str | None:
     """Say why what ``_target_`` names is more than a segmentation needs; None if it is not."""
+    if not _DOTTED.fullmatch(name):  # a private name, or an expression that could make any
+        return f"{name} is no plain name"
     located = _locator().get_component_module_name(name)
     if located is not None:  # one of MONAI's, by its bare name
         name = f"{located if isinstance(located, str) else located[0]}.{name}"
@@ -157,7 +164,8 @@ def _locator() -> ComponentLocator:
 @functools.lru_cache(maxsize=4096)
 def _is_known_target(name: str) -> bool:
     package, _, last = name.rpartition(".")
-    if last.startswith("_") or name.partition(".")[0] not in ("ignite", "logging", "monai", "pu_unet_monai", "torch"):
+    parts = name.split(".")
+    if parts[0] not in ("ignite", "logging", "monai", "pu_unet_monai", "torch") or any(p[:1] == "_" for p in parts):
         return False
     if name in _TARGETS or _is_own(package, last):
         return True
@@ -189,7 +197,7 @@ def _find(name: str) -> Any:
         if isinstance(found, types.ModuleType) and part not in vars(found):
             try:
                 found = importlib.import_module(".".join((root, *parts[: index + 1])))
-            except Exception:  # what cannot be imported here is not known
+            except (Exception, SystemExit):  # what cannot be imported here is not known
                 return None
         else:
             found = getattr(found, part, None)

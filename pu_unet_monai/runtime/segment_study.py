@@ -112,7 +112,7 @@ def _describe(
     """Say which series were taken, and what was done to them."""
     used = {
         modality: {
-            "description": str(found.header.get("SeriesDescription", "")),
+            "description": found.description,
             "number": str(found.header.get("SeriesNumber", "")),
             **({"uid": found.uid} if study.identified else {}),
         }

@@ -105,7 +105,7 @@ def fill(network: nn.Module, state_dict: Any, path: str | os.PathLike[str]) -> N
         )
     if not all(torch.isfinite(value.to(expected[name].dtype)).all() for name, value in state_dict.items()):
         raise UserError(f"{path}: holds weights that are NaN or infinite; use an earlier checkpoint.")
-    network.load_state_dict(state_dict)
+    network.load_state_dict(dict(state_dict))  # without the instructions to PyTorch that a file may add
 
 
 def unwrap(network: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ import pytest
 from pu_unet_monai.__main__ import main
 from pu_unet_monai.commands import evaluate as evaluate_command
 from pu_unet_monai.errors import INTERRUPTED
+from pu_unet_monai.runtime.trained_with import read_facts, write_facts
 from tests.bundles.conftest import REPOSITORY, Dataset, prepare, run_bundle
 
 BUNDLE = REPOSITORY / "bundles" / "pu_unet_busi"
@@ -54,6 +55,17 @@ def test_scores_are_those_of_the_bundles_own_evaluation(finished, dataset, train
     run = run_bundle("pu_unet_busi", "evaluating", ["train.json", "evaluate.json"], places | SIZES, tmp_path)
     assert run.returncode == 0, run.stderr
     assert (finished / "scores.csv").read_text() == (tmp_path / "scores.csv").read_text()
+
+
+def test_facts_about_weights_choose_neither_images_nor_folders(finished, dataset, trained, tmp_path):
+    weights = tmp_path / "models" / "model.pt"
+    shutil.copytree(trained / "models", weights.parent)
+    victim = tmp_path / "victim"
+    places = {"output_dir": str(victim), "split": "training", "datalist_file": "none.json", "max_epochs": 1}
+    write_facts(weights, read_facts(weights) | places)
+    assert evaluate(dataset, tmp_path, tmp_path / "out") == 0
+    assert not victim.exists()
+    assert (tmp_path / "out" / "scores.csv").read_text() == (finished / "scores.csv").read_text()
 
 
 def test_report_counts_what_the_scores_say(finished):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,8 +48,9 @@ def results(tmp_path: Path) -> Path:
 
 def test_answer_says_what_the_scores_do(results):
     text = page.page(results)
-    assert "Dice +0.150 (95 % interval +0.150 to +0.150, p < 0.001; 20 images, " in text
-    assert "seeds alone: +0.100, +0.200): better." in text
+    assert "Dice +0.150 (95 % interval +0.150 to +0.150, p < 0.001; 20 images; " in text
+    assert "2 of 3 seeds, alone +0.100, +0.200): better." in text
+    assert "In short: Kvasir-SEG better." in text
     assert "**1 of 54 trainings of the grid are done so far" in text
     assert "BUSI" not in text.partition("## Tables")[0].partition("## Does")[2]
 
@@ -57,18 +60,69 @@ def test_no_difference_is_called_that(results):
         row | {"dice": row["dice"] + (-1) ** i / 10} for i, row in enumerate(scores(PU, 0, 0.5))
     ]
     write_csv(results / "kvasir" / "scores.csv", rows)
-    assert "no difference that these images can show" in page.page(results)
+    assert "no difference that these images and one training of each can show" in page.page(results)
 
 
 def test_worse_is_called_worse(results):
     write_csv(results / "kvasir" / "scores.csv", scores(BASELINE, 0, 0.5) + scores(PU, 0, 0.4))
-    assert "seeds alone: -0.100): worse, as far as one training of each can say." in page.page(results)
+    assert "1 of 3 seeds, alone -0.100): worse, as far as one training of each can say." in page.page(results)
 
 
 def test_seeds_that_disagree_are_named(results):
     rows = scores(BASELINE, 0, 0.5) + scores(PU, 0, 0.4) + scores(BASELINE, 1, 0.5) + scores(PU, 1, 0.8)
     write_csv(results / "kvasir" / "scores.csv", rows)
-    assert "seeds alone: -0.100, +0.300): better on average, but not under every seed." in page.page(results)
+    assert "2 of 3 seeds, alone -0.100, +0.300): better on average, but not under every seed." in page.page(results)
+
+
+def test_seeds_that_differ_both_ways_are_no_missing_difference(results):
+    rows = scores(BASELINE, 0, 0.5) + scores(PU, 0, 0.4) + scores(BASELINE, 1, 0.5) + scores(PU, 1, 0.6)
+    for i, row in enumerate(rows):
+        row["dice"] += (-1) ** (i // 3) / 50 if row["variant"] == PU else 0
+    write_csv(results / "kvasir" / "scores.csv", rows)
+    assert "): no difference on average, but single trainings differ, one way and the other." in page.page(results)
+
+
+def test_only_seeds_that_both_have_are_compared(results):
+    rows = scores(BASELINE, 1, 0.5) + scores(PU, 0, 0.1) + scores(PU, 1, 0.6)
+    write_csv(results / "kvasir" / "scores.csv", rows)
+    text = page.page(results)
+    assert "1 of 3 seeds, alone +0.100): better, as far as one training of each can say." in text
+    main = [line for line in text.splitlines() if line.startswith("| Kvasir-SEG |")]
+    assert [line.split(" | ")[2][:6] for line in main[:3]] == ["0.695 ", "0.595 ", "+0.100"]
+    assert all(line.endswith("| 1 |") for line in main[:3])
+    row = next(line for line in text.splitlines() if line.startswith("| Low-resolution stages (PU-UNet) | 0.445 |"))
+    assert "| +0.100 [" in row
+    assert row.endswith("| 2 (1 shared) |")
+
+
+def test_failed_trainings_are_in_the_answer(results):
+    trainings = page.Found(results / "kvasir").trainings
+    failed = {**trainings[0], "seed": 2, "done": 0, "failed": "the loss became nan"}
+    write_csv(results / "kvasir" / "trainings.csv", [*trainings, failed])
+    text = page.page(results)
+    assert "better. Failed, and so in no mean: PU-UNet under seed 2 (the loss became nan). The paper:" in text
+
+
+@pytest.mark.parametrize("damage", ["missing", "others", "nan", "empty"])
+def test_scores_of_other_images_are_not_compared(results, capsys, damage):
+    rows = page.Found(results / "kvasir").rows
+    if damage == "missing":
+        rows = rows[1:]
+    for row in rows:
+        if (row["variant"], row["seed"]) == (PU, "1"):
+            row["case"] = f"{row['case']}0" if damage == "others" else row["case"]
+            row["dice"] = {"nan": "nan", "empty": ""}.get(damage, row["dice"])
+    write_csv(results / "kvasir" / "scores.csv", rows)
+    assert page.main(["--results", str(results), "--output", str(results / "page.md")]) == 2
+    assert "scores.csv: pu_unet:placement=" in capsys.readouterr().err
+    assert not (results / "page.md").exists()
+
+
+def test_datasets_of_other_settings_are_not_put_together(results, capsys):
+    shutil.copytree(results / "kvasir", results / "busi")
+    (results / "busi" / "protocol.json").write_text(json.dumps({"image_size": 64, "channels": [16], "max_epochs": 2}))
+    assert page.main(["--results", str(results), "--output", str(results / "page.md")]) == 2
+    assert "busi: of other settings than kvasir" in capsys.readouterr().err
 
 
 def test_published_numbers_stand_beside(results):
@@ -79,7 +133,7 @@ def test_published_numbers_stand_beside(results):
     row = next(line for line in lines if line.startswith("| Low-resolution stages (PU-UNet) | 0.745 |"))
     assert row.endswith("| 0.959 | 2 |")
     row = next(line for line in lines if line.startswith("| Kvasir-SEG | Low-resolution"))
-    assert row == "| Kvasir-SEG | Low-resolution stages (PU-UNet) | 1 of 1 | 2 | 7.5 | 3 | 25.00% |  |"
+    assert row == "| Kvasir-SEG | Low-resolution stages (PU-UNet) | 1 of 3 | 2 | 7.5 | 3 | 25.00% |  |"
 
 
 def test_nothing_trained_yet(tmp_path):
@@ -150,6 +204,7 @@ def test_what_was_kept_before_stays(tmp_path):
     assert [row["done"] for row in found.trainings] == ["1", "1"]
     assert collect.kept_trainings(output, {"max_epochs": 40}) == {(BASELINE, 1), (PU, 0)}
     assert collect.kept_trainings(output, {"max_epochs": 1}) == set()
+    assert collect.kept_trainings(output, {"max_epochs": 40, "learning_rate": 0.1}) == set()
     assert collect.kept_trainings(tmp_path / "nothing", {}) == set()
 
 
@@ -158,6 +213,12 @@ def test_other_protocols_are_not_mixed(tmp_path):
     collect.collect(comparison(tmp_path / "a", PU, 0, 0.5), output)
     with pytest.raises(UserError, match="max_epochs 40, not 1; choose another folder"):
         collect.collect(comparison(tmp_path / "b", BASELINE, 0, 0.4, max_epochs=1), output)
+    for key, value in {"learning_rate": 0.1, "datalist (SHA-256)": "f00d"}.items():
+        folder = comparison(tmp_path / "c", BASELINE, 0, 0.4)
+        compare = json.loads((folder / "compare.json").read_text())
+        (folder / "compare.json").write_text(json.dumps({**compare, key: value}))
+        with pytest.raises(UserError, match=re.escape(f"{key} None, not {value!r}")):
+            collect.collect(folder, output)
     assert len(page.Found(output).rows) == 1
 
 

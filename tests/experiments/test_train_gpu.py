@@ -101,6 +101,14 @@ def test_a_piece_that_is_missing(pieces, capsys, lost):
     assert not (pieces / "cell").exists()
 
 
+@pytest.mark.parametrize("change", [{"pieces": "1"}, {"files": []}, {"machine": None}, {"trained_with": 3}], ids=str)
+def test_a_record_that_is_damaged(pieces, capsys, change):
+    record = json.loads((pieces / "cell.json").read_text()) | change
+    (pieces / "cell.json").write_text(json.dumps(record))
+    assert train_gpu.main(["--join", str(pieces)]) == 2
+    assert f"cell.json: {next(iter(change))}: not what train_gpu writes" in capsys.readouterr().err
+
+
 def test_a_piece_that_is_damaged(pieces, capsys):
     piece = pieces / "model.pt.001"
     content = bytearray(piece.read_bytes())

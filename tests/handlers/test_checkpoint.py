@@ -194,6 +194,48 @@ def test_checkpoints_that_do_not_fit(tmp_path, content, message):
         train(tmp_path, [0.1, 0.2], resume=True)
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("trainer", {}, "KeyError: 'epoch'"),
+        ("trainer", [], "TypeError"),
+        ("trainer", {"epoch": "x"}, "ValueError: epoch 'x'"),
+        ("trainer", {"epoch": -5}, "ValueError: epoch -5"),
+        ("rng", torch.zeros(3), "TypeError"),
+        ("rng", torch.zeros(3, dtype=torch.uint8), "RuntimeError"),
+        ("optimizer", {}, "KeyError"),
+        ("optimizer", None, ""),
+        ("lr_scheduler", [], "TypeError"),
+        ("scaler", {}, None),
+    ],
+)
+def test_checkpoints_that_are_no_state_of_a_training(tmp_path, part, value, message):
+    train(tmp_path, [0.1])
+    path = tmp_path / "checkpoint_epoch=1.pt"
+    content = torch.load(path, weights_only=True)
+    (content["trainer"] if part == "rng" else content)[part] = value
+    torch.save(content, path)
+    if message is None:
+        train(tmp_path, [0.1, 0.2], resume=True)
+        return
+    with pytest.raises(UserError, match=rf"checkpoint_epoch=1\.pt: no checkpoint of this training \({message}"):
+        train(tmp_path, [0.1, 0.2], resume=True)
+
+
+def test_what_is_no_checkpoint_at_all(tmp_path):
+    torch.save([1, 2], tmp_path / "checkpoint_epoch=1.pt")
+    with pytest.raises(UserError, match=r"no checkpoint of a training, it lacks lr_scheduler, network"):
+        train(tmp_path, [0.1, 0.2], resume=True)
+
+
+def test_temporary_files_of_a_killed_training_are_removed(tmp_path):
+    for name in (".12-model.pt", ".12-model.json", ".12-checkpoint_epoch=3.pt"):
+        (tmp_path / name).touch()
+    (tmp_path / ".kept").touch()
+    train(tmp_path, [0.1])
+    assert [path.name for path in tmp_path.glob(".*")] == [".kept"]
+
+
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file: cannot be a folder"):

@@ -34,6 +34,7 @@ def test_sizes_and_hashes(tmp_path):
         ("zipped.pt", "would call posix.system; load it with weights_only=True alone"),
         ("plain.pt", "is not in PyTorch's zipped format"),
         ("cut.pt", "is not in PyTorch's zipped format"),
+        ("false_end.pt", "cannot be read"),
         ("script.ts", "is a TorchScript program"),
         ("script.pt", "is a TorchScript program"),
         ("code.py", "is code"),
@@ -54,6 +55,8 @@ def test_what_could_run_or_lies_elsewhere_is_named(tmp_path, monkeypatch, name, 
     elif name == "cut.pt":
         torch.save({"a": torch.zeros(100)}, path)
         path.write_bytes(path.read_bytes()[:200])
+    elif name == "false_end.pt":  # the end of a zip file whose beginning is not there
+        path.write_bytes(b"junk" * 20 + b"PK\5\6" + bytes(4) + b"\1\0\1\0\xff\0\0\0\xff\xff\0\0\0\0")
     elif name.startswith("script"):
         torch.jit.script(torch.nn.ReLU()).save(path)
     elif name == "pipe":

@@ -151,6 +151,13 @@ def test_foreign_expressions(tmp_path, text):
         ("monai.networks.nets.UNet", True),
         ("pu_unet_monai.handlers.ScoresWriter", True),
         ("pu_unet_monai.networks.create_network", True),
+        ("monai.losses.PerceptualLoss", False),
+        ("PerceptualLoss", False),
+        ("torch.utils.model_dump.__main__.x", False),
+        ("$'os.sys' + 'tem'", False),
+        ("$@x", False),
+        ("%x", False),
+        (["os.system"], False),
         ("", False),
     ],
 )
@@ -159,6 +166,13 @@ def test_targets(tmp_path, target, known):
     (code,) = code_of(tmp_path)
     assert (code.concern is None) == known
     assert code.text == f"_target_ {target}"
+
+
+@pytest.mark.parametrize("text", ["-" * 900 + "1", "+".join("1" * 3000), "[" * 150 + "]" * 150])
+def test_deep_expressions(tmp_path, text):
+    write(tmp_path, "train.json", {"x": f"${text}"})
+    (code,) = code_of(tmp_path)
+    assert code.concern in (None, "is nested too deeply", "cannot be read")
 
 
 def test_looking_runs_nothing(tmp_path):
@@ -186,7 +200,7 @@ def test_a_name_that_files_import_as_two_things_is_judged_as_both(tmp_path):
     assert [code.key for code in code_of(tmp_path) if code.concern] == ["run"]
 
 
-@pytest.mark.parametrize("key", ["evil#_target_", "evil::_target_", "_target_"])
+@pytest.mark.parametrize("key", ["evil#_target_", "evil::_target_", "_target_", "+_target_"])
 def test_targets_under_any_key(tmp_path, key):
     write(tmp_path, "inference.json", {"evil": {}, key: "os.system", "evil#command": "id"})
     assert [code.text for code in code_of(tmp_path) if code.concern] == ["_target_ os.system"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from pu_unet_monai.runtime.machine import machine
+from tests.reliability.tally import Tally
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,12 @@ def record() -> Callable[[str, str, Any], None]:
             path.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
 
     return keep
+
+
+@pytest.fixture(scope="module")
+def tally(record, request) -> Iterator[Tally]:
+    """Count what a module's tests try, and keep the figures if none of them failed."""
+    counted, failed = Tally(), request.session.testsfailed
+    yield counted
+    if request.session.testsfailed == failed:
+        counted.keep(record)

@@ -1,4 +1,4 @@
-"""Counting what property-based tests tried."""
+"""Counting what property-based tests tried, for the page on reliability."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def examples(short: int, full: int) -> settings:
 
 
 class Tally:
-    """How many inputs of each kind were tried, and how many of them gave an error."""
+    """How many inputs of each kind were tried, and how many of them gave an error; the fixture ``tally`` has one."""
 
     def __init__(self) -> None:
         self.tried: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
 
     def keep(self, record: Callable[[str, str, Any], None]) -> None:
-        """Keep the figures for the page on reliability."""
+        """Keep the figures."""
         for kind, tried in self.tried.items():
             errors = self.errors[kind]
             record("bad inputs", kind, {"tried": tried, "errors": errors, "right": tried - errors})

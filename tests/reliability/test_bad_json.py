@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +39,6 @@ FACTS = {
     "image_size": 32,
 }
 often = examples(short=60, full=2000)
-tally = Tally()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def recorded(record) -> Iterator[None]:
-    yield
-    tally.keep(record)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +54,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def assert_clear(kind: str, error: UserError, *names: str) -> None:
+def assert_clear(tally: Tally, kind: str, error: UserError, *names: str) -> None:
     tally.errors[kind] += 1
     text = str(error)
     assert "\n" not in text
@@ -71,14 +63,14 @@ def assert_clear(kind: str, error: UserError, *names: str) -> None:
 
 @often
 @given(content=mutated(DATALIST) | any_json(), section=st.sampled_from(["training", "validation", "test"]))
-def test_datalists(folder, content, section):
+def test_datalists(folder, tally, content, section):
     path = folder / "datalist.json"
     path.write_text(json.dumps(content))
     tally.tried["datalists"] += 1
     try:
         entries = load_datalist(path, folder, section)
     except UserError as error:
-        assert_clear("datalists", error, "datalist.json", str(folder))
+        assert_clear(tally, "datalists", error, "datalist.json", str(folder))
         return
     assert entries
     for entry in entries:
@@ -108,17 +100,17 @@ def test_odd_datalists(folder, text):
 
 @often
 @given(content=mutated(CONFIG) | any_json())
-def test_configurations(bundle, content):
-    build(bundle, "inference.json", content, CONFIG)
+def test_configurations(bundle, tally, content):
+    build(bundle, tally, "inference.json", content, CONFIG)
 
 
 @often
 @given(content=mutated(METADATA) | any_json())
-def test_metadata(bundle, content):
-    build(bundle, "metadata.json", content, METADATA)
+def test_metadata(bundle, tally, content):
+    build(bundle, tally, "metadata.json", content, METADATA)
 
 
-def build(bundle: Path, name: str, content: object, good: object) -> None:
+def build(bundle: Path, tally: Tally, name: str, content: object, good: object) -> None:
     """Build the bundle with a changed file: that works, or is one line that names the file, the bundle or the key."""
     path = bundle / "configs" / name
     path.write_text(json.dumps(content))
@@ -126,20 +118,20 @@ def build(bundle: Path, name: str, content: object, good: object) -> None:
     try:
         TrainedBundle(bundle)
     except UserError as error:
-        assert_clear(name, error, name, str(bundle), "weights", *CONFIG)
+        assert_clear(tally, name, error, name, str(bundle), "weights", *CONFIG)
     finally:
         path.write_text(json.dumps(good))
 
 
 @often
 @given(content=mutated(FACTS) | st.dictionaries(st.sampled_from(sorted(FACTS) + ["network", "window"]), any_json()))
-def test_facts_about_weights(bundle, content):
+def test_facts_about_weights(bundle, tally, content):
     weights = bundle / "models" / "model.pt"
     write_facts(weights, content)
     tally.tried["model.json"] += 1
     try:
         TrainedBundle(bundle)
     except UserError as error:
-        assert_clear("model.json", error, "model.json", "model.pt", str(bundle), "network", *FACTS)
+        assert_clear(tally, "model.json", error, "model.json", "model.pt", str(bundle), "network", *FACTS)
     finally:
         weights.with_suffix(".json").unlink()

@@ -1,29 +1,32 @@
-"""Good files with random edits: each reader gives an error that names the file, or something that is whole."""
+"""Good files with random edits: each reader gives an error that names the file, or what an independent reader does."""
 
 from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import itk
 import nibabel
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.images import read_mask, read_rgb
 from pu_unet_monai.volumes import read_volume
 from tests.reliability.bad_images import good_image
 from tests.reliability.bad_volumes import AFFINE, good_voxels
-from tests.reliability.tally import Tally, examples
+from tests.reliability.tally import examples
 from tests.reliability.time_limit import at_most
 
 LARGEST = 100_000_000
 """Voxels or pixels; more than a small file can hold is to be refused before it is unpacked."""
-tally = Tally()
 often = examples(short=40, full=1000)
 
 
@@ -57,12 +60,6 @@ FILES: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def recorded(record) -> Iterator[None]:
-    yield
-    tally.keep(record)
-
-
 @st.composite
 def edited(draw: st.DrawFn, good: bytes) -> bytes:
     """Return bytes of which some were changed, added or dropped; mostly near the beginning, where headers are."""
@@ -78,32 +75,66 @@ def kind_of(path: Path) -> str:
     return f"random edits of {path.name[1:]}"
 
 
+def pillow(path: Path) -> Image.Image | None:
+    """Return what Pillow reads of an image, None if it is of more than 8 bits, which Pillow does not scale."""
+    with Image.open(path) as image:
+        return None if image.mode[0] in "IF" else ImageOps.exif_transpose(image)
+
+
+def assert_rgb(found: Image.Image, path: Path) -> None:
+    if (image := pillow(path)) is not None:
+        np.testing.assert_array_equal(found, image.convert("RGB"))
+
+
+def assert_mask(found: NDArray[np.bool_], path: Path) -> None:
+    if (image := pillow(path)) is not None:
+        grey = np.asarray(image.convert("L"))
+        np.testing.assert_array_equal(found, grey > (127 if grey.max() > 1 else 0))
+
+
+def assert_nifti(found: MetaTensor, path: Path) -> None:
+    image = nibabel.load(path)
+    voxels = np.asarray(image.dataobj)
+    voxels = voxels.reshape(*voxels.shape[:3], -1)  # of more than four axes those of one element count for nothing
+    np.testing.assert_array_equal(found.numpy(), np.moveaxis(voxels, -1, 0))
+    np.testing.assert_array_equal(found.affine, image.affine)
+
+
+def assert_nrrd(found: MetaTensor, path: Path) -> None:
+    voxels = itk.array_view_from_image(itk.imread(path))  # (z, y, x), and channels
+    voxels = voxels[..., None] if voxels.ndim == 3 else voxels
+    np.testing.assert_array_equal(found.numpy(), voxels.transpose(3, 2, 1, 0))
+
+
 def assert_clear(error: UserError, path: Path) -> None:
-    tally.errors[kind_of(path)] += 1
     assert str(path) in str(error)
     assert "\n" not in str(error)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FILES)
-def test_readers(name, tmp_path):
+def test_readers(name, tmp_path, tally):
     path = tmp_path / name
     good = FILES[name]()
-    readers = [read_volume] if name.startswith(("a.nii", "a.nrrd")) else [read_rgb, read_mask]
+    readers: dict[Callable, Callable] = {read_rgb: assert_rgb, read_mask: assert_mask}
+    if name.startswith(("a.nii", "a.nrrd")):
+        readers = {read_volume: assert_nrrd if name.endswith("nrrd") else assert_nifti}
 
     @often
     @given(content=edited(good))
     def check(content: bytes) -> None:
         path.write_bytes(content)
-        for read in readers:
+        for read, assert_right in readers.items():
             tally.tried[kind_of(path)] += 1
             try:
                 with at_most(60):
-                    found = np.asarray(read(path))
+                    found = read(path)
             except UserError as error:
+                tally.errors[kind_of(path)] += 1
                 assert_clear(error, path)
                 continue
-            assert 0 < found.size < LARGEST
+            assert 0 < np.asarray(found).size < LARGEST
             assert np.isfinite(found).all()
+            assert_right(found, path)
 
     check()

@@ -80,6 +80,30 @@ def test_dicom(bundle, studies, tmp_path, capfd):
     assert {path.name for path in (tmp_path / "again").iterdir()} == first
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "code"),
+    [
+        ("SeriesDescription", f"{NAME} {{}} {IDENTIFIER}", 0),
+        ("SpecificCharacterSet", NAME, 1),
+        ("PhotometricInterpretation", NAME, 1),
+        ("Modality", "DOE", 2),
+        ("SOPClassUID", "1.2.3.4711", 1),
+    ],
+)
+def test_dicom_with_identifiers_where_none_belong(bundle, studies, tmp_path, capfd, keyword, value, code):
+    pydicom = pytest.importorskip("pydicom")
+    for path in (studies / "0").rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = IDENTIFIER
+        setattr(dataset, keyword, value.format(dataset.SeriesDescription))
+        dataset.save_as(path)
+    said = {f"--series={name}={number}" for number, name in enumerate(("FLAIR", "T1w", "T1gd", "T2w"), 1)}
+    assert predict(bundle, studies / "0", tmp_path / "out", *(said if keyword == "SeriesDescription" else ())) == code
+    captured = capfd.readouterr()
+    assert captured.out + captured.err
+    assert not found_in(tmp_path / "out", captured.out + captured.err, (*SECRETS, "1.2.3.4711"))
+
+
 def test_dicom_with_identifiers_that_were_asked_for(bundle, studies, tmp_path):
     assert predict(bundle, studies, tmp_path / "out", "--patient-ids") == 1
     (segmentation,) = (tmp_path / "out").glob("*.dcm")

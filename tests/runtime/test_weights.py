@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,15 @@ def test_half_precision_weights(network: PUUNet, tmp_path: Path, dtype: torch.dt
     torch.save(weights, path)
     load_weights(network, path)
     assert {v.dtype for v in network.state_dict().values()} == {torch.float32}
+    assert equal(network.state_dict(), {k: v.float() for k, v in weights.items()})
+
+
+@pytest.mark.parametrize("instructions", ["x", [1], {"": {"version": 1, "assign_to_params_buffers": True}}], ids=type)
+def test_instructions_in_a_state_dict_are_not_followed(network: PUUNet, tmp_path: Path, instructions: Any) -> None:
+    weights = OrderedDict((k, v.half()) for k, v in create(seed=1).state_dict().items())
+    vars(weights)["_metadata"] = instructions
+    torch.save(weights, tmp_path / "model.pt")
+    load_weights(network, tmp_path / "model.pt")
     assert equal(network.state_dict(), {k: v.float() for k, v in weights.items()})
 
 
