@@ -119,10 +119,10 @@ def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split,
         "" if official else _imbalance(split, dataset.unit),
     ]
     lines += [f"wrote {output}" for output in outputs]
-    lines += [
-        "next:",
-        f"  {_training(dataset)} --dataset_dir {shlex.quote(str(root))} --datalist_file {shlex.quote(str(outputs[0]))}",
-    ]
+    results = outputs[0].with_name(f"{outputs[0].stem}_run")  # not in the bundle, whose own weights are there
+    places = {"dataset_dir": root, "datalist_file": outputs[0], "output_dir": results, "ckpt_dir": results / "models"}
+    options = " ".join(f"--{key} {shlex.quote(str(place))}" for key, place in places.items())
+    lines += ["next:", f"  {_training(dataset)} {options}"]
     return "\n".join(line for line in lines if line)
 
 

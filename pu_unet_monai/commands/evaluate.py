@@ -24,6 +24,7 @@ from pu_unet_monai.evaluation.report import Evaluation, write_report
 from pu_unet_monai.evaluation.scores import read_rows
 from pu_unet_monai.files import file_sha256, make_folder, read_csv, read_json, write_json
 from pu_unet_monai.runtime.bundle_run import run_bundle
+from pu_unet_monai.runtime.earlier_results import warn_of_other_weights
 from pu_unet_monai.runtime.machine import machine
 from pu_unet_monai.runtime.network_overrides import network_overrides
 from pu_unet_monai.runtime.trained_with import read_facts
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     weights = _check(protocol, args.trust)
     protocol = replace(protocol, settings={**_facts(weights, protocol.training_config), **protocol.settings})
     make_folder(args.output)
+    warn_of_other_weights(args.output, file_sha256(weights))
     examples = args.output / "examples.npz"
     try:
         _evaluate(protocol, examples)

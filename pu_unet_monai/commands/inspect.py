@@ -58,6 +58,8 @@ def _files(bundle: Path) -> list[str]:
     found = list_files(bundle)
     for file in found:
         print(f"  {file}")
+    if "models/model.pt" not in [file.name for file in found]:
+        print("no weights (models/model.pt): to be trained first")
     return [f"file: {file.name} {file.concern}" for file in found if file.concern]
 
 

@@ -23,6 +23,7 @@ from pu_unet_monai.inferers.runtime import AUTO, RuntimeInferer
 from pu_unet_monai.runtime.accelerate import PRECISIONS, RUNTIMES
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
+from pu_unet_monai.runtime.earlier_results import warn_of_other_weights
 from pu_unet_monai.runtime.malloc import keep_freed_memory
 from pu_unet_monai.runtime.memory import peak_resident_bytes
 from pu_unet_monai.runtime.processes import Processes
@@ -108,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output.resolve() in {folder.resolve() for folder in cases.folders}:
         raise UserError(f"--output {args.output}: holds the images themselves; choose another folder.")
     make_folder(args.output)
+    if processes.is_first:
+        warn_of_other_weights(args.output, bundle.weights_sha256)
     with keep_freed_memory():
         results, interrupted = _segment_each(
             processes.share(cases.found),

@@ -79,6 +79,8 @@ def _pickle_concern(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             if any(name.split("/")[-1] == "constants.pkl" for name in archive.namelist()):
                 return "is a TorchScript program, run by whoever loads it"
+            if damaged := archive.testzip():
+                return f"is damaged: {damaged} in it is not what its checksum says"
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception as error:  # damaged files fail in many ways
         return f"cannot be read ({type(error).__name__})"

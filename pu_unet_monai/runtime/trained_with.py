@@ -62,7 +62,9 @@ def _read(path: Path, _: int, weights: Path, __: int) -> dict[str, Any]:
     """Read the facts, once as long as neither file changes."""
     facts = read_json(path, "bring the one that the training wrote, or remove it and give its keys with --set")
     if facts.pop(_HASH, None) != file_sha256(weights):
-        _log.warning("%s: is not of the weights beside it, and left aside; give what they were trained with", path)
+        _log.warning(
+            "%s: is not of the weights beside it, or these are damaged; it is left aside, so give its keys", path
+        )
         return {}
     if odd := [key for key, value in facts.items() if not _is_plain(value)]:
         raise UserError(

@@ -29,7 +29,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
         UserError: if there is no such file, it is damaged, or reading it would run code.
     """
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such weights file; train first, or point ckpt_dir or pretrained at one.")
+        raise UserError(f"{path}: no such weights file; train first, or name another (ckpt_dir: its folder).")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         damaged = _damaged_part(path)
@@ -42,12 +42,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
     except Exception as error:  # damaged files fail in many ways
         raise UserError(
             f"{path}: not a readable PyTorch file ({os.path.getsize(path)} bytes; cut short or another format?): "
-            "copy it again, or use the checkpoint before it."
+            "fetch or copy it again, or use the checkpoint before it."
         ) from error
     if damaged:
         raise UserError(
-            f"{path}: damaged ({damaged} in it is not what its checksum says): copy it again, or use the checkpoint "
-            "before it."
+            f"{path}: damaged ({damaged} in it is not what its checksum says): fetch or copy it again, or use the "
+            "checkpoint before it."
         )
     return content
 

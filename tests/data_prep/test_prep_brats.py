@@ -113,7 +113,9 @@ def test_the_decathlon_layout(decathlon, tmp_path, entries, capsys):
     assert f"wrote {tmp_path / 'b_statistics.json'}" in said
     command = shlex.split(said.splitlines()[-1])
     assert command[command.index("--bundle_root") + 1] == "bundles/pu_unet_brats"
-    assert command[-4:] == ["--dataset_dir", str(decathlon), "--datalist_file", str(output)]
+    results = output.with_name(f"{output.stem}_run")
+    places = {"dataset_dir": decathlon, "datalist_file": output, "output_dir": results, "ckpt_dir": results / "models"}
+    assert command[-8:] == [word for key, place in places.items() for word in (f"--{key}", str(place))]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.json", "b_statistics.json", "decathlon"]
 
 

@@ -40,7 +40,14 @@ def test_the_datalist(kvasir_source, tmp_path, capsys):
     assert "training        8 images" in said
     command = shlex.split(said.splitlines()[-1])
     assert command[:5] == ["python", "-m", "monai.bundle", "run", "training"]
-    assert command[-4:] == ["--dataset_dir", str(kvasir_source), "--datalist_file", str(output)]
+    results = output.with_name(f"{output.stem}_run")
+    places = {
+        "dataset_dir": kvasir_source,
+        "datalist_file": output,
+        "output_dir": results,
+        "ckpt_dir": results / "models",
+    }
+    assert command[-8:] == [word for key, place in places.items() for word in (f"--{key}", str(place))]
 
 
 def test_the_same_seed_gives_the_same_bytes_wherever_the_dataset_lies(kvasir_source, tmp_path):

@@ -144,6 +144,11 @@ def test_the_committed_page_is_that_of_the_committed_scores():
     assert page.PAGE.read_text(encoding="utf-8") == page.page(collect.RESULTS)
 
 
+def test_the_readme_gives_the_answer_of_the_page():
+    (line,) = [line for line in page.PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("In short: ")]
+    assert line in (page.REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
 def test_collect(tmp_path):
     cell = tmp_path / "grid" / "busi" / "seed_2" / PU.replace(":", ",") / "seed_2"
     epochs = [

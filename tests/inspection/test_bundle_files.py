@@ -35,6 +35,7 @@ def test_sizes_and_hashes(tmp_path):
         ("plain.pt", "is not in PyTorch's zipped format"),
         ("cut.pt", "is not in PyTorch's zipped format"),
         ("false_end.pt", "cannot be read"),
+        ("changed.pt", "is damaged: changed/data/0 in it is not what its checksum says"),
         ("script.ts", "is a TorchScript program"),
         ("script.pt", "is a TorchScript program"),
         ("code.py", "is code"),
@@ -55,6 +56,9 @@ def test_what_could_run_or_lies_elsewhere_is_named(tmp_path, monkeypatch, name, 
     elif name == "cut.pt":
         torch.save({"a": torch.zeros(100)}, path)
         path.write_bytes(path.read_bytes()[:200])
+    elif name == "changed.pt":
+        torch.save({"a": torch.zeros(100)}, path)
+        path.write_bytes(path.read_bytes().replace(bytes(300), bytes(299) + b"\1", 1))
     elif name == "false_end.pt":  # the end of a zip file whose beginning is not there
         path.write_bytes(b"junk" * 20 + b"PK\5\6" + bytes(4) + b"\1\0\1\0\xff\0\0\0\xff\xff\0\0\0\0")
     elif name.startswith("script"):

@@ -1,0 +1,33 @@
+"""Results that are in a folder already, before others are written there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pu_unet_monai.errors import UserError
+from pu_unet_monai.files import read_json
+
+__all__ = ["warn_of_other_weights"]
+
+
+def warn_of_other_weights(output: Path, weights_sha256: str) -> None:
+    """Print a line if a folder holds results of other weights, which will be replaced or lie beside the new ones.
+
+    Args:
+        output: the folder.
+        weights_sha256: of the weights of the new results.
+    """
+    try:
+        report = read_json(output / "report.json")
+    except UserError:  # none, or none of ours
+        return
+    made_with = report.get("made_with", report)
+    if not isinstance(made_with, dict):
+        return
+    earlier = made_with.get("weights (SHA-256)", made_with.get("weights_sha256"))
+    if earlier and earlier != weights_sha256:
+        print(
+            f"warning: {output}: holds results of other weights ({str(earlier)[:8]}, now {weights_sha256[:8]}); those "
+            "of the same names are replaced, others stay beside the new ones",
+            flush=True,
+        )
