@@ -39,8 +39,10 @@ room goes on when there is some."""
 
 _INPUTS = """## Bad inputs
 
-Each is an error in one line that names it, or right: the result that an independent reading of the file gives, in its
-shape, place and values. None crashes, hangs, or runs code."""
+Each is an error in one line that names it, or right. None crashes, hangs, or runs code. What "right" means: of images,
+volumes, DICOM series and weights, the result that an independent reading of the file gives (Pillow's, nibabel's, ITK's,
+pydicom's, PyTorch's), in its shape, place and values; of datalists, that every file lies in the dataset's folder; of
+configurations, metadata and `model.json`, that the bundle can be built and nothing ran that is not known."""
 
 _LOAD = """## Many cases, many epochs
 
