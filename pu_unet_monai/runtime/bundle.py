@@ -18,6 +18,7 @@ from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.files import file_sha256
 from pu_unet_monai.inspection.config_code import refuse_foreign_code
+from pu_unet_monai.runtime.kernel_cache import convolutions_for_resizing
 from pu_unet_monai.runtime.network_overrides import network_overrides
 from pu_unet_monai.runtime.trained_with import read_facts
 from pu_unet_monai.runtime.weights import load_weights
@@ -92,7 +93,8 @@ class TrainedBundle:
         Raises:
             UserError: if the image cannot be read, or does not fit.
         """
-        data = self.preprocessing({CommonKeys.IMAGE: image})
+        with convolutions_for_resizing(image):
+            data = self.preprocessing({CommonKeys.IMAGE: image})
         batch = list_data_collate([data])
         with torch.no_grad():
             batch[CommonKeys.PRED] = self.inferer(batch[CommonKeys.IMAGE].to(self.device), self.network).cpu()
