@@ -197,8 +197,8 @@ class TrainingCheckpoint:
             self._restore_state(engine, checkpoint)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(
-                f"{path}: no checkpoint of this training ({first_cause(error)}); remove it "
-                " to go on from the one before, or start anew with --resume False."
+                f"{path}: no checkpoint of this training ({first_cause(error)}); remove it to "
+                "go on from the one before, or start anew with --resume False."
             ) from error
         self._complete_facts()
         _log.info("resumed after epoch %d of %d", engine.state.epoch, engine.state.max_epochs)
