@@ -23,8 +23,9 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 _PARTS = ("kills", "faults", "bad inputs", "load")
 _HEAD = """# Reliability
 
-What was tried, and what came of it. Every figure is of a test that passed in `make test-all`, on {machine}; the page is
-made by `python -m tools.reliability_page`. `make test` tries the same in a short form at each change."""
+What was tried, and what came of it. Every figure is of a test that passed in the full form (`make test-all`), on
+{machine}; the page is made by `python -m tools.reliability_page`. `make test` tries the same in a short form at each
+change."""
 
 _KILLS = """## Trainings that are killed
 

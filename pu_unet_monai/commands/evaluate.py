@@ -26,7 +26,7 @@ from pu_unet_monai.files import file_sha256, make_folder, read_csv, read_json, w
 from pu_unet_monai.runtime.bundle_run import run_bundle
 from pu_unet_monai.runtime.earlier_results import warn_of_other_weights
 from pu_unet_monai.runtime.machine import machine
-from pu_unet_monai.runtime.network_overrides import network_overrides
+from pu_unet_monai.runtime.network_overrides import recorded_network
 from pu_unet_monai.runtime.trained_with import read_facts
 
 __all__ = ["add_arguments", "run"]
@@ -117,7 +117,7 @@ def _facts(weights: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     facts = read_facts(weights)
     known = {*config.get("trained_with", {}), "network_def"}
     if "network" in facts:
-        facts["network_def"] = network_overrides(facts.pop("network"), config)["network_def"]
+        facts["network_def"] = recorded_network(facts.pop("network"), weights, config)["network_def"]
     return {key: value for key, value in facts.items() if key in known}
 
 

@@ -19,7 +19,7 @@ from pu_unet_monai.errors import UserError, find_user_error, first_cause
 from pu_unet_monai.files import file_sha256
 from pu_unet_monai.inspection.config_code import refuse_foreign_code
 from pu_unet_monai.runtime.kernel_cache import convolutions_for_resizing
-from pu_unet_monai.runtime.network_overrides import network_overrides
+from pu_unet_monai.runtime.network_overrides import recorded_network
 from pu_unet_monai.runtime.trained_with import read_facts
 from pu_unet_monai.runtime.weights import load_weights
 
@@ -121,9 +121,10 @@ def _read_config(folder: Path, overrides: Mapping[str, Any], trusted: bool) -> C
     check_keys(overrides, parser.get(), str(config_file))
     parser.update({"bundle_root": str(folder), **overrides})
     metadata = parser["_meta_"]
-    facts = read_facts(Path(parser.get_parsed_content("ckpt_dir")) / "model.pt")
+    weights = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
+    facts = read_facts(weights)
     if "network" in facts and "network_def" not in overrides:
-        parser.update(network_overrides(facts["network"], parser.get()))
+        parser.update(recorded_network(facts["network"], weights, parser.get()))
     if "window" in metadata:  # the geometry that the weights were trained for is a fact about them
         metadata["window"] = facts.get("window", metadata["window"])
         parser.update({"window": overrides.get("window", metadata["window"])})

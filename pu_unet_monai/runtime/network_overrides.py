@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pu_unet_monai.config_keys import parse_value
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks.registry import find_network, network_options
 
-__all__ = ["network_overrides", "split_outside_brackets"]
+__all__ = ["network_overrides", "recorded_network", "split_outside_brackets"]
 
 _SIZES = ("image_size", "img_size")
 """Options of networks that have to know the size of their input."""
@@ -52,6 +53,23 @@ def network_overrides(text: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if "trained_with" in config:
         overrides["trained_with"] = _trained_with(text, definition, config)
     return overrides
+
+
+def recorded_network(text: Any, weights: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what :func:`network_overrides` does, of the name that is recorded beside weights.
+
+    Args:
+        text: what ``model.json`` says.
+        weights: the ``model.pt`` beside it.
+        config: the bundle's ``train.json`` or ``inference.json``.
+
+    Raises:
+        UserError: as there, naming the file.
+    """
+    try:
+        return network_overrides(str(text), config)
+    except UserError as error:
+        raise UserError(f"{weights.with_suffix('.json')}: network {error}") from error
 
 
 def _trained_with(text: str, definition: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pu_unet_monai.data import load_datalist
@@ -125,6 +125,8 @@ def build(bundle: Path, tally: Tally, name: str, content: object, good: object) 
 
 @often
 @given(content=mutated(FACTS) | st.dictionaries(st.sampled_from(sorted(FACTS) + ["network", "window"]), any_json()))
+@example(content={"network": "cuda:7"})
+@example(content={"network": 3})
 def test_facts_about_weights(bundle, tally, content):
     weights = bundle / "models" / "model.pt"
     write_facts(weights, content)
