@@ -7,6 +7,9 @@ INSTALLED := $(VENV)/.installed
 # threads that wait without spinning: on a busy machine, or one of two cores, several times faster
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# tests start many processes, which all would compile this project's modules anew if its bytecode were not kept
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
+
 BUNDLE := bundles/pu_unet_kvasir
 DEMO := output/demo
 BENCH ?= output/bench
@@ -37,7 +40,9 @@ install: $(INSTALLED)
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 12) or sys.exit(f"error: Python {v[0]}.{v[1]} found, 3.11 or 3.12 needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,dicom,export]
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e .[test,dicom,export]
+	@# on all cores, as pip would not; a package may hold a file for a newer Python, which does not compile
+	@$(PY) -m compileall -qq -j 0 $(VENV)/lib > /dev/null || true
 	@touch $@
 
 demo: $(INSTALLED)
@@ -79,7 +84,7 @@ label: label-install $(filter output/label/heads/imagesTr,$(LABEL_STUDIES))
 	label_server/serve.sh $(LABEL_VENV) output/label "$(LABEL_STUDIES)" $(LABEL_PORT) $(LABEL_BUNDLES)
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 # what a test needs and does not find is named among the skipped; here all of it is there, and kills, faults and bad inputs
 # are tried many times over
@@ -87,7 +92,7 @@ test-all: $(INSTALLED) label-install
 	tests/install_debian_packages.sh
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,dicom,export,federated,tracking]
 	mkdir -p output && rm -f output/reliability.json
-	PU_UNET_TESTS=full PU_UNET_FIGURES=$(CURDIR)/output/reliability.json OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
+	PU_UNET_TESTS=full PU_UNET_FIGURES=$(CURDIR)/output/reliability.json $(PYTEST)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +14,7 @@ import torch
 from scipy import stats
 from tqdm import tqdm
 
-from pu_unet_monai.runtime.malloc import keep_freed_memory, use_huge_pages
-
-__all__ = ["Ratio", "Times", "alternate", "alternate_here", "ratio", "run_as_predict"]
+__all__ = ["Ratio", "Times", "alternate", "alternate_here", "ratio"]
 
 Times = dict[str, dict[str, list[float]]]
 """Seconds of wall time and of CPU time of every run, by side: ``{"side": {"wall": [...], "cpu": [...]}}``."""
@@ -81,14 +78,6 @@ def alternate_here(sides: Mapping[str, Callable[[], Any]], rounds: int) -> Times
                 times[name]["wall"].append(wall)
                 times[name]["cpu"].append(cpu)
     return times
-
-
-@functools.cache
-def run_as_predict() -> None:
-    """Have this process keep freed memory and use huge pages, as ``predict`` does, on one thread, until it ends."""
-    use_huge_pages()
-    torch.set_num_threads(1)
-    keep_freed_memory().__enter__()
 
 
 def _timed(side: Callable[[], Any]) -> tuple[float, float, Any]:

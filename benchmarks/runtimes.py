@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import alternate, run_as_predict
+from benchmarks.as_predict import run_as_predict
+from benchmarks.measure import alternate
 from benchmarks.reporting import Goal, goals_text, median_ms, ratio_of_cpu, ratio_text, raw_times, setting_text
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.networks.nets import PUUNet

@@ -42,7 +42,8 @@ from monai.transforms import (
     Spacingd,
 )
 
-from benchmarks.measure import alternate, run_as_predict
+from benchmarks.as_predict import run_as_predict
+from benchmarks.measure import alternate
 from benchmarks.reporting import Goal, goals_text, ratio_of_cpu, ratio_text, raw_times, setting_text
 from pu_unet_monai.data.label_numbering import REGIONS
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
