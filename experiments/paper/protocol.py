@@ -64,6 +64,7 @@ WEIGHTS_GOALS = {
     ),
     "pu_unet_busi": Goal(0.65),
     "pu_unet_isic2018": Goal(0.85),
+    "r2_unet_isic2017": Goal(0.85),
 }
 
 SEEDS = (0, 1, 2)
