@@ -39,9 +39,10 @@ def missing_properties(file: str, config: Mapping[str, Any]) -> tuple[list[str],
 
 def schema_errors(metadata: Mapping[str, Any]) -> list[str]:
     """Return where metadata differ from MONAI's schema, one line each."""
-    from jsonschema import Draft201909Validator  # here, as the other commands start faster without
+    from jsonschema import validators  # here, as the other commands start faster without
 
-    validator = Draft201909Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    validator = validators.validator_for(schema)(schema)
     errors = sorted(validator.iter_errors(metadata), key=lambda error: [str(part) for part in error.absolute_path])
     return [f"{'#'.join(map(str, error.absolute_path)) or 'top'}: {error.message.splitlines()[0]}" for error in errors]
 
