@@ -26,7 +26,7 @@ from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.networks import create_network
 from pu_unet_monai.runtime.machine import machine
-from pu_unet_monai.runtime.malloc import generous_malloc, use_huge_pages
+from pu_unet_monai.runtime.malloc import generous_malloc
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
 NETWORKS = {"PU-UNet": "pu_unet", "Residual U-Net": "residual_unet"}
@@ -49,7 +49,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder")
     args = parser.parse_args(argv)
 
-    use_huge_pages()
     torch.manual_seed(0)
     networks = {
         name: create_network(key).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.as_predict import run_as_predict
 from benchmarks.measure import alternate_here, ratio
+from benchmarks.run_as import run_as_predict
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.files import make_folder
 from pu_unet_monai.losses import BCEFocalTverskyLoss

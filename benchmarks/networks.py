@@ -37,7 +37,7 @@ from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.losses import BCEFocalTverskyLoss
 from pu_unet_monai.networks import create_network
 from pu_unet_monai.runtime.machine import machine
-from pu_unet_monai.runtime.malloc import generous_malloc, use_huge_pages
+from pu_unet_monai.runtime.malloc import generous_malloc
 from pu_unet_monai.runtime.memory import format_bytes
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16, training_dtype
 
@@ -78,7 +78,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder")
     args = parser.parse_args(argv)
 
-    use_huge_pages()
     settings = {name: (QUICK if args.quick else FULL)[name] for name in args.tables}
     if args.rounds:
         settings = {name: setting._replace(rounds=args.rounds) for name, setting in settings.items()}

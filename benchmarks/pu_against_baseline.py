@@ -29,7 +29,7 @@ from pu_unet_monai.networks.nets import PUUNet
 from pu_unet_monai.runtime.accelerate import AcceleratedNetwork
 from pu_unet_monai.runtime.dry_run import dry_run
 from pu_unet_monai.runtime.machine import machine
-from pu_unet_monai.runtime.malloc import generous_malloc, use_huge_pages
+from pu_unet_monai.runtime.malloc import generous_malloc
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
 PLACEMENTS = {"baseline": "none", "PU-UNet": "low_resolution"}
@@ -81,7 +81,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder")
     args = parser.parse_args(argv)
 
-    use_huge_pages()
     torch.set_num_threads(1)
     precisions = ["float32"] + ["bfloat16"] * cpu_is_fast_in_bfloat16()
     found = {}

@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.as_predict import run_as_predict
 from benchmarks.measure import alternate
 from benchmarks.reporting import Goal, goals_text, median_ms, ratio_of_cpu, ratio_text, raw_times, setting_text
+from benchmarks.run_as import run_as_predict, run_as_pytorch
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.networks.nets import PUUNet
 from pu_unet_monai.runtime.accelerate import AcceleratedNetwork
@@ -39,6 +39,7 @@ QUICK = {"2D, 48x48": (1, 3, 48, 48)}
 
 def plain(size: Sequence[int], channels: Sequence[int]) -> torch.Tensor:
     """Run the network as PyTorch's user would."""
+    run_as_pytorch()
     return _forward(_network(tuple(size), tuple(channels)), tuple(size))
 
 
@@ -51,7 +52,6 @@ def accelerated(size: Sequence[int], channels: Sequence[int], runtime: str, prec
 
 @torch.no_grad()
 def _forward(network: torch.nn.Module, size: tuple[int, ...]) -> torch.Tensor:
-    torch.set_num_threads(1)
     return network(_image(size))
 
 

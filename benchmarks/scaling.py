@@ -37,7 +37,6 @@ from pu_unet_monai.inferers import CPUBFloat16Inferer
 from pu_unet_monai.networks import create_network
 from pu_unet_monai.runtime.dry_run import dry_run
 from pu_unet_monai.runtime.machine import machine
-from pu_unet_monai.runtime.malloc import use_huge_pages
 from pu_unet_monai.runtime.memory import format_bytes, peak_resident_bytes, resident_bytes
 from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
@@ -78,7 +77,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("output/bench"), help="folder")
     args = parser.parse_args(argv)
 
-    use_huge_pages()
     inputs: list[tuple[int, ...]] = [(1, 4, edge, edge, edge) for edge in args.cubes]
     inputs += [(batch, 3, *IMAGE_SIZE) for batch in args.batches]
     precisions = ["float32"] + ["bfloat16"] * cpu_is_fast_in_bfloat16()

@@ -42,9 +42,9 @@ from monai.transforms import (
     Spacingd,
 )
 
-from benchmarks.as_predict import run_as_predict
 from benchmarks.measure import alternate
 from benchmarks.reporting import Goal, goals_text, ratio_of_cpu, ratio_text, raw_times, setting_text
+from benchmarks.run_as import run_as_predict, run_as_pytorch
 from pu_unet_monai.data.label_numbering import REGIONS
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
@@ -62,7 +62,7 @@ _LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 def monai_windows(bundle: Path, images: Sequence[Path], roi_size: Sequence[int]) -> list[np.ndarray]:
     """Segment cases with MONAI alone, as model-zoo bundles do, and the bundle's weights."""
-    torch.set_num_threads(1)
+    run_as_pytorch()
     network: Any = trained(bundle).network
     network.to(memory_format=torch.contiguous_format)
     return [monai_pipeline(network, image, windows(roi_size)) for image in images]

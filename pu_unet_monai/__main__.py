@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pu_unet_monai import __version__
 from pu_unet_monai.errors import find_mendable, print_error
 from pu_unet_monai.runtime.kernel_cache import bound_kernel_cache
-from pu_unet_monai.runtime.malloc import use_huge_pages
 
 _TERMINATED = 143
 """Exit code of a program that SIGTERM ended, by the shells' convention."""
@@ -36,7 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    use_huge_pages()
     bound_kernel_cache()
     parser = argparse.ArgumentParser(
         prog="python -m pu_unet_monai", description="PU-UNet for MONAI.", allow_abbrev=False

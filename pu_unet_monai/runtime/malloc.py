@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import os
 import sys
 from collections.abc import Iterator
 
-__all__ = ["frugal_malloc", "generous_malloc", "keep_freed_memory", "kept_bytes", "use_huge_pages"]
+__all__ = ["frugal_malloc", "generous_malloc", "keep_freed_memory", "kept_bytes"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # malloc.h
 _MIB = 1024 * 1024
@@ -20,14 +19,6 @@ _NEVER = 2**31 - 1
 
 _USUAL = {_M_MMAP_MAX: 65536, _M_MMAP_THRESHOLD: 32 * _MIB, _M_TRIM_THRESHOLD: 64 * _MIB}
 """To where glibc moves by itself, once a block of 32 MiB was freed."""
-
-
-def use_huge_pages() -> None:
-    """Have PyTorch ask Linux for pages of 2 MiB instead of 4 KiB, unless the user has set the variable.
-
-    It reads the variable once, when it makes its first tensor.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def frugal_malloc() -> contextlib.AbstractContextManager[None]:

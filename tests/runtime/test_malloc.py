@@ -117,12 +117,14 @@ def test_memory_is_kept_from_one_time_to_the_next(new_process: ProcessPoolExecut
 
 
 @pytest.mark.skipif(not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(), reason="no huge pages here")
-@pytest.mark.parametrize(("value", "huge"), [(None, True), ("0", False)])
-def test_huge_pages_from_the_command_line_on(value: str | None, huge: bool) -> None:
+@pytest.mark.parametrize(
+    ("value", "first", "huge"),
+    [(None, "", True), ("0", "", False), (None, "run_as_predict()", True), (None, "run_as_pytorch()", False)],
+)
+def test_huge_pages_from_the_import_on(value: str | None, first: str, huge: bool) -> None:
     program = (
-        "import resource, pu_unet_monai.__main__ as m, pu_unet_monai.commands.predict, torch\n"
-        "try: m.main(['--version'])\n"
-        "except SystemExit: pass\n"
+        "import resource, monai.bundle, torch\n"
+        f"{f'from benchmarks.run_as import *; {first}' if first else 'import pu_unet_monai'}\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "torch.ones(64 * 1024 * 1024, dtype=torch.uint8)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
