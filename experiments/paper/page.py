@@ -191,7 +191,8 @@ def _head(found: Mapping[str, Found]) -> str:
 
 def _answer(found: Mapping[str, Found]) -> str:
     """Say in words what the differences between PU-UNet and its baseline are."""
-    lines, in_short = [], []
+    lines: list[str] = []
+    in_short: dict[str, list[str]] = {}
     for name, of in found.items():
         gains = [*of.gains(PU, "dice").values()]
         interval, p_value = bootstrap_interval(gains), permutation_p_value(gains)
@@ -200,23 +201,24 @@ def _answer(found: Mapping[str, Found]) -> str:
                 f"- **{DATASETS[name].title}**: PU-UNet and its baseline are not both trained under one seed yet."
                 f"{_failures(of)}"
             )
-            in_short.append(f"{DATASETS[name].title} not known yet")
+            in_short.setdefault("not known yet", []).append(DATASETS[name].title)
             continue
         seeds = of.paired_seeds(PU)
         each = [[*of.gains_of_seed(PU, seed, "dice").values()] for seed in seeds]
         alone = ", ".join(f"{fmean(gains_of_seed):+.3f}" for gains_of_seed in each)
         verdict = _verdict(p_value, each)
-        in_short.append(f"{DATASETS[name].title} {verdict}")
+        in_short.setdefault(verdict, []).append(DATASETS[name].title)
         lines.append(
             f"- **{DATASETS[name].title}**: PU-UNet less the matched Residual U-Net, Dice {fmean(gains):+.3f} "
             f"(95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}, {p_value_text(p_value)}; {len(gains)} images; "
             f"{len(seeds)} of {len(SEEDS)} seeds, alone {alone}): {verdict}.{_failures(of)} "
             f"The paper: +{GAINS[name]['dice']}."
         )
+    short = "; ".join(f"{', '.join(titles)}: {verdict}" for verdict, titles in in_short.items())
     return "\n\n".join(
         [
             "## Does the product unit help, where, and how sure are we?",
-            f"In short: {'; '.join(in_short)}." if in_short else "",
+            f"In short: {short}." if short else "",
             "\n".join(lines),
             "The interval says how the mean would vary with other images; how it varies with the training, the single "
             "seeds show. What this cannot say: how the paper's own protocol, larger and longer, would end.",

@@ -50,7 +50,7 @@ def test_answer_says_what_the_scores_do(results):
     text = page.page(results)
     assert "Dice +0.150 (95 % interval +0.150 to +0.150, p < 0.001; 20 images; " in text
     assert "2 of 3 seeds, alone +0.100, +0.200): better." in text
-    assert "In short: Kvasir-SEG better." in text
+    assert "In short: Kvasir-SEG: better." in text
     assert "**1 of 54 trainings of the grid are done so far" in text
     assert "BUSI" not in text.partition("## Tables")[0].partition("## Does")[2]
 
