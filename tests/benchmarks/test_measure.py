@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import functools
 import os
+import resource
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.measure import alternate, alternate_here, ratio
+from benchmarks.run_as import run_as_predict, run_as_pytorch
+
+SMALL_PAGES = 64 * 2**20 // resource.getpagesize()
 
 
 def busy(seconds: float) -> int:
@@ -65,3 +71,40 @@ def test_ratio_of_pairs() -> None:
     assert str(ratio([1], [1])) == "1.000 (1.000 to 1.000)"
     with pytest.raises(ValueError, match="shapes"):
         ratio([1, 2, 3], [1, 2])
+
+
+def pages_as_predict() -> int:
+    run_as_predict()
+    return pages()
+
+
+def pages_as_pytorch() -> int:
+    run_as_pytorch()
+    return pages()
+
+
+def pages() -> int:
+    """Count the pages that the system hands out for 64 MiB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(64 * 2**20, dtype=torch.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="huge pages are Linux's")
+def test_processes_have_made_no_tensor_before() -> None:
+    """PyTorch reads with its first tensor whether it shall ask for huge pages."""
+    sides = {"predict": pages_as_predict, "PyTorch": pages_as_pytorch}
+    _, found = alternate(sides, 1, dict.fromkeys(sides, int))
+    assert found["PyTorch"] >= SMALL_PAGES
+    if "[never]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+        assert found["predict"] < SMALL_PAGES / 2
+
+
+def test_processes_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("first", "second"):
+        monkeypatch.setenv("PU_UNET_OF_THIS_TEST", value)
+        _, found = alternate({"side": functools.partial(os.getenv, "PU_UNET_OF_THIS_TEST")}, 1)
+        assert found["side"] == value
+    monkeypatch.delenv("PU_UNET_OF_THIS_TEST")
+    _, found = alternate({"side": functools.partial(os.getenv, "PU_UNET_OF_THIS_TEST")}, 1)
+    assert found["side"] is None

@@ -10,7 +10,7 @@ import torch.fx.experimental._config as symbolic_shapes_config
 from torch import nn
 
 from pu_unet_monai.networks.nets import PUUNet
-from pu_unet_monai.runtime import export_program
+from pu_unet_monai.runtime.export import export_program
 
 
 def test_evaluation_mode_and_switch_are_put_back() -> None:

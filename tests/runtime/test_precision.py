@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pu_unet_monai.runtime import cpu_is_fast_in_bfloat16
+from pu_unet_monai.runtime.precision import cpu_is_fast_in_bfloat16
 
 CPU_INFO = Path("/proc/cpuinfo")
 

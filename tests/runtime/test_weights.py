@@ -11,7 +11,7 @@ import torch
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks.nets import PUUNet
-from pu_unet_monai.runtime import load_weights, read_checkpoint
+from pu_unet_monai.runtime.weights import load_weights, read_checkpoint
 
 CHANNELS = (8, 16, 32)
 
