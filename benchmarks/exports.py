@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import alternate, ratio
+from benchmarks.run_as import run_as_pytorch
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.inferers import CPUBFloat16Inferer
@@ -38,6 +39,7 @@ Run = Callable[[torch.Tensor], torch.Tensor]
 
 def eager(bundle: Path, settings: tuple[str, ...], size: tuple[int, ...], amp: bool) -> torch.Tensor:
     """Run the bundle's network as ``predict`` does on a CPU."""
+    run_as_pytorch()
     trained = _trained(bundle, settings)
     with torch.no_grad():
         return CPUBFloat16Inferer(enabled=amp)(_image(trained.in_channels, size), trained.network)
@@ -45,6 +47,7 @@ def eager(bundle: Path, settings: tuple[str, ...], size: tuple[int, ...], amp: b
 
 def exported(load: Callable[[Path], Run], path: Path, channels: int, size: tuple[int, ...]) -> torch.Tensor:
     """Run an export."""
+    run_as_pytorch()
     with torch.no_grad():
         return _loaded(load, path)(_image(channels, size))
 

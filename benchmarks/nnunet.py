@@ -33,6 +33,7 @@ import torch
 
 from benchmarks.measure import alternate
 from benchmarks.reporting import ratio_of_cpu, raw_times, setting_text
+from benchmarks.run_as import run_as_pytorch
 from benchmarks.volume_pipeline import dice, predict, trained
 from pu_unet_monai.data.label_numbering import REGIONS
 from pu_unet_monai.errors import UserError, print_error
@@ -51,6 +52,7 @@ _CONFIGURATION = "3d_fullres"
 
 def nnunet(bundle: Path, image: Path, patch_size: Sequence[int], mirroring: bool) -> np.ndarray:
     """Segment a case with nnU-Net's predictor and the bundle's network; returns a label map (1, x, y, z)."""
+    run_as_pytorch()
     with contextlib.redirect_stdout(None):
         (label,) = _predictor(bundle, tuple(patch_size), mirroring).predict_from_files_sequential([[str(image)]], None)
     return np.asarray(label).transpose(2, 1, 0)[None]

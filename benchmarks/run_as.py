@@ -1,4 +1,4 @@
-"""Processes of one thread that treat memory as ``predict`` does, or as PyTorch does by itself."""
+"""Processes that treat memory as ``predict`` does, or as PyTorch does by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["run_as_predict", "run_as_pytorch"]
 
 @functools.cache
 def run_as_predict() -> None:
-    """Have this process keep freed memory until it ends; it uses huge pages, as all that imports this package."""
+    """Have this process keep freed memory, on one thread; importing the package asks for huge pages."""
     torch.set_num_threads(1)
     keep_freed_memory().__enter__()
 
@@ -22,4 +22,3 @@ def run_as_predict() -> None:
 def run_as_pytorch() -> None:
     """Have this process use no huge pages; it must not have made a tensor yet."""
     os.environ["THP_MEM_ALLOC_ENABLE"] = "0"
-    torch.set_num_threads(1)

@@ -52,6 +52,7 @@ def accelerated(size: Sequence[int], channels: Sequence[int], runtime: str, prec
 
 @torch.no_grad()
 def _forward(network: torch.nn.Module, size: tuple[int, ...]) -> torch.Tensor:
+    torch.set_num_threads(1)
     return network(_image(size))
 
 

@@ -63,6 +63,7 @@ _LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 def monai_windows(bundle: Path, images: Sequence[Path], roi_size: Sequence[int]) -> list[np.ndarray]:
     """Segment cases with MONAI alone, as model-zoo bundles do, and the bundle's weights."""
     run_as_pytorch()
+    torch.set_num_threads(1)
     network: Any = trained(bundle).network
     network.to(memory_format=torch.contiguous_format)
     return [monai_pipeline(network, image, windows(roi_size)) for image in images]

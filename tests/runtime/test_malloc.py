@@ -29,8 +29,8 @@ def new_process() -> Iterator[ProcessPoolExecutor]:
     """Return a process where no other test has left a mark on malloc.
 
     A block that the system refuses once makes glibc move the thread to another arena for good, and there it maps each
-    large block anew. And without huge pages, for which a test of a command may have asked in this process: the system
-    has them or not, and then a block takes 32 of them or 16,384 small ones.
+    large block anew. And without huge pages, for which the import of the package asks: the system has them or not, and
+    then a block takes 32 of them or 16,384 small ones.
     """
     small_pages = mock.patch.dict(os.environ, THP_MEM_ALLOC_ENABLE="0")
     with small_pages, ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
