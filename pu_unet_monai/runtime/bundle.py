@@ -65,7 +65,8 @@ class TrainedBundle:
             self.probabilities: Callable | None = parser.get_parsed_content("probabilities", default=None)
         except Exception as error:
             if user_error := find_user_error(error):
-                raise user_error from error
+                where = "" if str(folder) in str(user_error) else f"--bundle {folder}: "  # a network knows no files
+                raise UserError(f"{where}{user_error}") from error
             given = f" with {dict(overrides)}" if overrides else ""
             raise UserError(
                 f"--bundle {folder}: cannot be built{given} ({first_cause(error)}); check the values given with --set, "
