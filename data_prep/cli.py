@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pu_unet_monai.errors import UserError
+from pu_unet_monai.errors import INTERRUPTED, UserError
+from pu_unet_monai.interrupts import TERMINATED, Terminated, end_in_order
 
 __all__ = ["dataset_parser", "new_parser", "run"]
 
@@ -43,7 +44,9 @@ def dataset_parser(module: str, description: str, seeded: bool = True) -> argpar
 def run(
     action: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
-    """Parse the command line, do the work and return the exit code: 0, or 2 for a user's mistake.
+    """Parse the command line, do the work and return the exit code.
+
+    It is 0, 2 for a user's mistake, 130 after Ctrl-C, 143 after SIGTERM.
 
     Args:
         action: does the work; a ``UserError`` that it raises is printed as one message without traceback.
@@ -52,13 +55,17 @@ def run(
     """
     args = parser.parse_args(argv)
     try:
+        end_in_order()
         action(args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except Terminated:
+        print("terminated; nothing was written", file=sys.stderr)
+        return TERMINATED
     return 0
 
 

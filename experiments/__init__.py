@@ -1,1 +1,6 @@
 """What produces the numbers in ``docs/results.md``."""
+
+from pu_unet_monai.interrupts import one_line_interrupts, starts_program
+
+if starts_program():
+    one_line_interrupts()

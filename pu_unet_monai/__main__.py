@@ -1,4 +1,7 @@
-"""``python -m pu_unet_monai <command>``: exit code 0 all done, 1 some cases failed, 2 wrong use."""
+"""``python -m pu_unet_monai <command>``: exit code 0 all done, 1 some cases failed, 2 wrong use.
+
+130 after Ctrl-C, 143 after SIGTERM. What takes long to import is imported when that is taken care of.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,8 @@ import sys
 from collections.abc import Sequence
 
 from pu_unet_monai import __version__
-from pu_unet_monai.errors import find_mendable, print_error
-from pu_unet_monai.runtime.kernel_cache import bound_kernel_cache
-
-_TERMINATED = 143
-"""Exit code of a program that SIGTERM ended, by the shells' convention."""
+from pu_unet_monai.errors import INTERRUPTED, find_mendable, print_error
+from pu_unet_monai.interrupts import TERMINATED, Terminated, end_at_once, end_in_order
 
 COMMANDS = {
     "predict": "segment a folder of images with a trained bundle",
@@ -35,6 +35,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    try:
+        args = _parse(argv)
+        end_in_order()
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read has enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        return TERMINATED
+    except Exception as error:
+        user_error = find_mendable(error)
+        if user_error is None:
+            raise
+        print_error(user_error)
+        return 2
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    from pu_unet_monai.runtime.kernel_cache import bound_kernel_cache
+
     bound_kernel_cache()
     parser = argparse.ArgumentParser(
         prog="python -m pu_unet_monai", description="PU-UNet for MONAI.", allow_abbrev=False
@@ -49,19 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         subparsers.choices[args.command].error(_advice(unknown, subparsers.choices[args.command]))
-    try:
-        code = args.run(args)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # whoever read has enough, as head has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        user_error = find_mendable(error)
-        if user_error is None:
-            raise
-        print_error(user_error)
-        return 2
+    return args
 
 
 def _advice(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
@@ -73,6 +87,7 @@ def _advice(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
 
 
 if __name__ == "__main__":
-    # ends by an exception, so that no temporary file of a patient stays
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-    sys.exit(main())
+    end_at_once()
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing left that Ctrl-C could spoil
+    sys.exit(code)

@@ -15,12 +15,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pu_unet_monai.errors import UserError, print_error
+from pu_unet_monai.errors import UserError, join_some, print_error
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.files import read_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-_PARTS = ("kills", "faults", "bad inputs", "load")
+_BUNDLES = ("pu_unet_brats", "pu_unet_busi", "pu_unet_isic2018", "pu_unet_kvasir", "r2_unet_isic2017")
+_FORMATS = (".bmp", ".jpg", ".nii", ".nii.gz", ".nrrd", ".png", ".tif")
+_ROWS = {
+    "kills": (*_BUNDLES, "while a file is written"),
+    "faults": (
+        *("disk full while predicting", "disk full while training", "a quota of bytes for a file"),
+        *("read-only output while predicting", "read-only output while training"),
+        *("an image without permission to read", "an output without permission to write"),
+        *("too little memory for a training", "too little memory for one image of several"),
+        *("a data worker killed", "SIGINT while predicting", "SIGTERM while predicting"),
+    ),
+    "bad inputs": (
+        *("images", "volumes", "DICOM series", "files of weights"),
+        *("datalists", "inference.json", "metadata.json", "model.json"),
+        *(f"random edits of {suffix}" for suffix in _FORMATS),
+    ),
+    "load": ("images", "volumes", "epochs"),
+}
+"""What the page promises; a test that was skipped leaves no figure."""
 _HEAD = """# Reliability
 
 What was tried, and what came of it. Every figure is of a test that passed in the full form (`make test-all`), on
@@ -67,11 +85,20 @@ def page(figures: Mapping[str, Any]) -> str:
         figures: by part, as the tests record them, and the machine.
 
     Raises:
-        UserError: if a part was not tried.
+        UserError: if a part, or a row of one, was not tried.
     """
-    missing = [part for part in _PARTS if not figures.get(part)]
+    missing = [part for part in _ROWS if not figures.get(part)]
+    missing += [
+        f"{part}: {row}"
+        for part, rows in _ROWS.items()
+        for row in rows
+        if part not in missing and row not in figures[part]
+    ]
     if missing:
-        raise UserError(f"no figures of {', '.join(missing)}: run make test-all to its end.")
+        raise UserError(
+            f"no figures of {join_some(missing)}: run make test-all to its end, and see that none of its tests was "
+            "skipped."
+        )
     about = figures["machine"]
     machine = f"{about['cores']} cores of {about['processor']}, torch {about['torch']}, MONAI {about['monai']}"
     kills = [[name, str(row["kills"]), str(row["trainings"])] for name, row in figures["kills"].items()]

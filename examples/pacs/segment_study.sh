@@ -22,12 +22,15 @@ echoscu -q "${peer[@]}" 2> /dev/null ||
     { echo "error: $host:$port does not answer as $aet: check host, port and title, and whether it knows $me" >&2; exit 2; }
 mkdir -p "$workdir/dicom"
 
-series_of_study() { # number, modality and description of each series that the PACS has
+# number, modality and images of each series that the PACS has; not the description, where names of patients may stand:
+# predict shows the words of it that tell none
+series_of_study() {
     findscu -ll error -S -k QueryRetrieveLevel=SERIES -k "StudyInstanceUID=$study" -k SeriesInstanceUID -k SeriesNumber \
-        -k Modality -k SeriesDescription -od "$1" -X "${peer[@]}"
+        -k Modality -k NumberOfSeriesRelatedInstances -od "$1" -X "${peer[@]}"
     for answer in "$1"/*.dcm; do
         [ -e "$answer" ] || { echo "error: $host:$port has no study $study" >&2; return 1; }
-        dcmdump -q +P SeriesNumber +P Modality +P SeriesDescription "$answer" | sed -n 's/.*\[\(.*\)\].*/\1/p' | paste -sd '\t'
+        dcmdump -q +P SeriesNumber +P Modality +P NumberOfSeriesRelatedInstances "$answer" |
+            sed -n 's/.*\[ *\(.*\)\].*/\1/p' | paste -sd '\t'
     done | sort -n
 }
 

@@ -72,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patient-ids",
         action="store_true",
-        help="DICOM: name results by the patient's ID and the date, not by a hash, and report the series' UIDs",
+        help="DICOM: name results by the patient's ID and the date, not by a hash, and show the series' UIDs and whole "
+        "descriptions",
     )
     parser.add_argument(
         "--force", action="store_true", help="volumes: segment what does not look co-registered and skull-stripped too"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["modality_of_series"]
+__all__ = ["KNOWN_WORDS", "modality_of_series"]
 
 _FLAIR = {"flair", "t2flair", "t2f", "fluid", "darkfluid"}
 _WITH_FLUID = {"dark", "tirm"}
@@ -24,6 +24,9 @@ _SAY_NOTHING = {
     *("brain", "head", "neuro", "mr", "mri", "2d", "3d", "w", "weighted", "wi", "mm", "thin", "fs", "fatsat", "sense"),
     *("se", "tse", "fse", "ir", "tfe", "cube", "space", "vista", "blade", "propeller", "et1w"),
 }
+_MODALITY_WORDS = _FLAIR | _WITH_FLUID | _T1 | _T1_WITH_CONTRAST | _T2 | _GRADIENT_ECHO | _CONTRAST
+KNOWN_WORDS = _MODALITY_WORDS | _SAY_NOTHING
+"""All words of descriptions that are understood, in small letters."""
 _WITHOUT = re.compile(r"(?<![a-z])(pre|without|w/o|wo|non?|nativ|native)[ _-]*(contrast|gado?|gd|ce|km)?(?![a-z])")
 _TOKEN = re.compile(r"\+c(?![a-z])|\+gd(?![a-z])|(?<![a-z])c\+|[a-z0-9]+")
 _UNCLEAR = re.compile(r"\*|[a-z]-(?=$|[ _])|\+(?!c(?![a-z])|gd(?![a-z]))(?<!(?<![a-z])c\+)")
@@ -66,8 +69,7 @@ def _modality_of(words: str, agent: str) -> str | None:
     rest = _WITHOUT.sub(" ", words)
     plain = rest != words
     tokens = _telling(rest)
-    known = _FLAIR | _WITH_FLUID | _T1 | _T1_WITH_CONTRAST | _T2 | _GRADIENT_ECHO | _CONTRAST
-    if tokens - known or _UNCLEAR.search(rest):
+    if tokens - _MODALITY_WORDS or _UNCLEAR.search(rest):
         return None
     t1, t2, flair = tokens & (_T1 | _T1_WITH_CONTRAST), tokens & _T2, tokens & _FLAIR
     if tokens & _WITH_FLUID and not flair:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +10,14 @@ from pydicom import Dataset
 from pydicom.misc import is_dicom
 from tqdm import tqdm
 
+from pu_unet_monai.dicom.shown_description import show_description
+
 __all__ = ["Series", "find_series"]
 
-_IDENTITY = ("PatientName", "PatientID", "AccessionNumber")
-_SHORTEST = 3
-"""Letters of a name from which on it is looked for in a description: shorter ones are in other words."""
+_IDENTITY = (
+    *("PatientName", "PatientID", "AccessionNumber", "OtherPatientNames", "OtherPatientIDs", "PatientBirthName"),
+    *("PatientMotherBirthName", "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName"),
+)
 _TAGS = (
     *_IDENTITY,
     *(
@@ -49,10 +51,12 @@ class Series:
 
     Args:
         header: what the first file says of the series, without pixels.
+        identified: whether identifiers were asked for.
         files: its files, in the order of their names.
     """
 
     header: Dataset
+    identified: bool = False
     files: list[Path] = field(default_factory=list)
 
     @property
@@ -69,13 +73,11 @@ class Series:
 
     @property
     def description(self) -> str:
-        """``SeriesDescription``, with stars for the patient's name and numbers, which somebody may have typed there."""
+        """``SeriesDescription``; unless identifiers were asked for with stars for all that is no word of MRI."""
         text = str(self.header.get("SeriesDescription") or "")
-        for value in (str(self.header.get(keyword) or "") for keyword in _IDENTITY):
-            for word in sorted((value, *re.split(r"[\s^=,]+", value)), key=len, reverse=True):
-                if len(word) >= _SHORTEST:
-                    text = re.sub(rf"\b{re.escape(word)}\b", "***", text, flags=re.IGNORECASE)
-        return text
+        if self.identified:
+            return text
+        return show_description(text, [str(self.header.get(keyword) or "") for keyword in _IDENTITY])
 
     @property
     def modality(self) -> str:
@@ -84,11 +86,12 @@ class Series:
         return modality if modality in _MODALITIES else "another modality"
 
 
-def find_series(folder: Path) -> tuple[list[Series], list[str]]:
+def find_series(folder: Path, identified: bool = False) -> tuple[list[Series], list[str]]:
     """Find all series of images in a folder and those below it, whatever the files are called.
 
     Args:
         folder: the folder of one or several studies; or one file.
+        identified: whether descriptions are shown as they are. Defaults to False: words of MRI alone.
 
     Returns:
         The series, by number and description; and what was left aside, one line each: files that are no DICOM or
@@ -113,7 +116,7 @@ def find_series(folder: Path) -> tuple[list[Series], list[str]]:
                 aside.append(f"{path.name}: no image, but {Series(header).modality}")
         else:
             key = str(header.get("StudyInstanceUID")), str(header.SeriesInstanceUID)
-            series.setdefault(key, Series(header)).files.append(path)
+            series.setdefault(key, Series(header, identified)).files.append(path)
     return sorted(series.values(), key=_order), aside
 
 

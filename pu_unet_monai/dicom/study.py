@@ -80,7 +80,7 @@ def find_studies(
     Returns:
         The studies; what is wrong with others, one line each; what was left aside, one line each.
     """
-    everything, aside = find_series(folder)
+    everything, aside = find_series(folder, identified)
     found = [series for series in everything if series.header.get("Modality", _MODALITY) == _MODALITY]
     aside += [f"{series.title}: {series.modality}, not MR" for series in everything if series not in found]
     by_study: dict[str, list[Series]] = {}

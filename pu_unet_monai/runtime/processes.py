@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -36,6 +37,18 @@ def join_processes(backend: str) -> None:
             "multi_gpu_train.json: start it by torchrun (torchrun --standalone --nproc_per_node=2 -m monai.bundle run "
             "...), or leave it out of config_file for one process."
         )
+    _connect(backend)
+
+
+def _connect(backend: str) -> None:
+    """Join the others; on one machine by its loopback, as whoever reaches a process' port could disturb it.
+
+    PyTorch would listen where the machine's name leads, which may be an address that others reach. The port of
+    ``torchrun`` itself is not ours to bind (SECURITY.md).
+    """
+    if sys.platform == "linux" and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        for library in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
     dist.init_process_group(backend)
 
 
@@ -49,7 +62,7 @@ class Processes:
         self.count = int(os.environ.get("WORLD_SIZE", 1))
         self.rank = int(os.environ["RANK"]) if self.count > 1 else 0
         if self.count > 1:
-            dist.init_process_group("gloo")
+            _connect("gloo")
             self._group = dist.new_group(timeout=_LONGEST_SHARE)
 
     @property

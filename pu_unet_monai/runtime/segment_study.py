@@ -36,7 +36,8 @@ def find_dicom(folder: Path, modalities: Sequence[str], settings: Sequence[str],
         folder: folder of one or several studies.
         modalities: the names of the network's channels.
         settings: the options ``--series MODALITY=SERIES``.
-        identified: whether results are named by the patient's ID, and say the series' UIDs.
+        identified: whether results are named by the patient's ID, and say the series' UIDs and whole
+            descriptions.
 
     Raises:
         UserError: if there is none that could be segmented.

@@ -37,11 +37,13 @@ def test_study_goes_round(tmp_path):
     assert done.returncode == 0, done.stderr
     before, after = done.stdout.split("series of the study now:")
     assert "SEG" not in before
-    assert "1000\tSEG\tpu_unet_brats, research use only" in after
-    for number, description in enumerate(("FLAIR", "T1", "T1 +C", "T2"), 1):
-        assert f"{number}\tMR\t{description}" in before
-        assert f"{number}\tMR\t{description}" in after
+    assert "1000\tSEG\t1\n" in after
     loop = tmp_path / "work" / "loop-rsp0001"
+    slices = len(list((loop / "dicom").iterdir())) // 4
+    for number, description in enumerate(("FLAIR", "T1", "T1 +C", "T2"), 1):
+        assert f"{number}\tMR\t{slices}\n" in before
+        assert f"{number}\tMR\t{slices}\n" in after
+        assert f": {number} {description}" in before  # what predict took
     (written,) = (loop / "results").glob("*_seg.dcm")
     archived = [
         found

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import psutil
 import pytest
 import torch
 from monai.bundle import ConfigParser
@@ -40,6 +41,7 @@ class Server:
     studies: Path
     bundles: Path
     log: Path
+    process: int
 
     def ask(self, method: str, path: str, *options: str, output: Path | None = None) -> dict:
         """Ask by REST; the answer is JSON unless it goes to a file."""
@@ -97,7 +99,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process = subprocess.Popen(
             command, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True
         )
-    started = Server(f"http://127.0.0.1:{port}", folder / "studies", folder / "monaibundle" / "model", log)
+    started = Server(f"http://127.0.0.1:{port}", folder / "studies", folder / "monaibundle" / "model", log, process.pid)
     try:
         wait_for(started, process)
         yield started
@@ -182,8 +184,19 @@ def test_pages_of_strangers_are_refused(server):
         command = ["curl", "-s", "-o", os.devnull, "-w", "%{http_code}", *headers, f"{server.url}/datastore/"]
         return subprocess.run(command, capture_output=True, text=True).stdout
 
-    assert status() == status("-H", f"Origin: {server.url}") == "200"
+    port = server.url.rpartition(":")[2]
+    assert status() == status("-H", f"Origin: {server.url}") == status("-H", f"Host: localhost:{port}") == "200"
     assert status("-H", "Origin: http://evil.example") == "403"
+    # a name of their own that leads here: such a page's GET names no origin
+    for host in (
+        f"evil.example:{port}",
+        "evil.example",
+        f"127.0.0.1.evil.example:{port}",
+        f"localhost@evil:{port}",
+        "",
+    ):
+        assert status("-H", f"Host: {host}" if host else "Host;") == "400", host
+    assert status("-H", f"Host: evil.example:{port}", "-H", f"Origin: {server.url}") == "400"
 
 
 def test_4d_volume_label_for_label(server, tmp_path):
@@ -277,6 +290,18 @@ def test_mistakes_end_in_one_line_of_the_log(server, tmp_path):
             return
         time.sleep(0.5)
     raise AssertionError(server.log.read_text()[-3000:])
+
+
+def test_listens_on_loopback_alone(server):
+    first = psutil.Process(server.process)
+    listening = {
+        connection.laddr
+        for process in (first, *first.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert f"http://127.0.0.1:{listening.pop().port}" == server.url
 
 
 def test_serve_names_what_is_missing(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -10,8 +9,9 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -158,29 +158,67 @@ def test_output_that_may_not_be_written(dataset, bundle, images, tmp_path, what,
     record("faults", f"read-only output while {what}", {"tried": 1, "said": without(tmp_path, line)})
 
 
-def test_images_that_may_not_be_read(bundle, images, tmp_path, record):
+NOBODY = 65534
+UNPRIVILEGED = f"""
+import importlib, os, runpy, sys
+from pu_unet_monai.__main__ import COMMANDS
+from tests.fork_server import MODULES
+for name in (*MODULES, *(f"pu_unet_monai.commands.{{command}}" for command in COMMANDS)):
+    importlib.import_module(name)
+os.setgroups([])
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""A program that becomes another user when all is imported: Python may lie where that user cannot go."""
+
+
+def unprivileged(command: list[str]) -> list[str]:
+    """Return a ``python -m`` command line for another user, or as it is if this one has no rights to give up."""
+    return command if os.geteuid() else [PYTHON, "-c", UNPRIVILEGED, *command[2:]]
+
+
+@pytest.fixture
+def open_folder(bundle, images) -> Iterator[Path]:
+    """A folder that other users reach, with copies of the bundle and of the images."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(bundle, folder / BUNDLE)
+        shutil.copytree(images, folder / "images")
+        (folder / "out").mkdir()
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield folder
+
+
+def test_images_that_may_not_be_read(open_folder, record):
     """Another user's image is a failed case, and the others are done."""
-    user = 65534  # nobody
-    if os.geteuid():
-        pytest.skip("becoming another user needs root")
-    (images / "image1.png").chmod(0o000)
-    output = tmp_path / "out"
-    output.mkdir()
-    for path in (output, *tmp_path.parents, tmp_path, images):
-        with contextlib.suppress(PermissionError):
-            path.chmod(path.stat().st_mode | 0o755)
-    os.chown(output, user, user)
-    reachable = subprocess.run(
-        ["ls", str(images), PYTHON], preexec_fn=lambda: os.setuid(user), capture_output=True, check=False
-    )
-    if reachable.returncode:
-        pytest.skip("another user cannot reach the tests' folder or Python")
-    done = run(predicting(bundle, images, output), lambda: os.setuid(user))
+    (open_folder / "images" / "image1.png").chmod(0o000)
+    output = open_folder / "out"
+    output.chmod(0o777)
+    done = run(unprivileged(predicting(open_folder / BUNDLE, open_folder / "images", output)))
     assert done.returncode == 1, done.stderr
-    (failure,) = json.loads((output / "report.json").read_text())["failed"]
+    assert "Traceback" not in done.stderr
+    report = json.loads((output / "report.json").read_text())
+    (failure,) = report["failed"]
     assert failure["image"] == "image1.png"
     assert "Permission denied" in failure["error"]
-    record("faults", "an image without permission to read", {"tried": 1, "said": without(tmp_path, failure["error"])})
+    assert len(report["cases"]) == 3
+    said = without(open_folder, failure["error"])
+    record("faults", "an image without permission to read", {"tried": 1, "said": said})
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["a folder there", "a new folder"])
+def test_output_without_permission(open_folder, exists, record):
+    (open_folder / "out").chmod(0o555)
+    output = open_folder / "out" if exists else open_folder / "out" / "new"
+    done = run(unprivileged(predicting(open_folder / BUNDLE, open_folder / "images", output)))
+    line = one_line(done, "Permission denied")
+    assert str(output) in line
+    assert not list((open_folder / "out").iterdir())
+    if not exists:
+        record("faults", "an output without permission to write", {"tried": 1, "said": without(open_folder, line)})
 
 
 def test_file_that_may_not_grow(bundle, images, tmp_path, record):
@@ -274,5 +312,6 @@ def test_interrupted_prediction(bundle, images, tmp_path, number, code, record):
         report = json.loads((output / "report.json").read_text())
         assert len(report["cases"]) + len(report["not_run"]) == 204
         assert "interrupted" in out
-    said = out.splitlines()[-1] if number == signal.SIGINT else f"exit code {code}"
+    said = out.splitlines()[-1] if number == signal.SIGINT else error.splitlines()[-1]
+    assert said.startswith("interrupted" if number == signal.SIGINT else "terminated")
     record("faults", f"{number.name} while predicting", {"tried": 1, "said": without(tmp_path, said)})

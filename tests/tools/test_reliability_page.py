@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from pu_unet_monai.errors import UserError
 from tools import reliability_page
-from tools.reliability_page import DOCS, page
+from tools.reliability_page import _ROWS, DOCS, page
 
 FIGURES = {
     "machine": {"cores": 2, "processor": "a processor", "torch": "2", "monai": "1"},
-    "kills": {"pu_unet_kvasir": {"kills": 20, "trainings": 7}},
-    "faults": {"disk full": {"tried": 3, "said": "error: a | b"}},
-    "bad inputs": {
-        "images": {"tried": 10, "errors": 7, "right": 3},
-        "volumes": {"tried": 5, "errors": 5, "right": 0},
+    "kills": {name: {"kills": 20, "trainings": 7} for name in _ROWS["kills"]},
+    "faults": {name: {"tried": 3, "said": "error: a | b"} for name in _ROWS["faults"]},
+    "bad inputs": {name: {"tried": 10, "errors": 7, "right": 3} for name in _ROWS["bad inputs"]},
+    "load": {
+        "images": {"cases": 1000, "growth": 0.0123, "compared": 50},
+        "volumes": {"cases": 200, "growth": 0.0, "compared": 5},
+        "epochs": {"epochs": 400, "growth": -0.01},
     },
-    "load": {"images": {"cases": 1000, "growth": 0.0123, "compared": 50}, "epochs": {"epochs": 400, "growth": -0.01}},
 }
 
 
 def test_tables() -> None:
     text = page(FIGURES)
     assert "| pu_unet_kvasir | 20 | 7 |" in text
-    assert "| disk full | 3 | `error: a \\| b` |" in text
-    assert "| all | 15 | 12 | 3 |" in text
+    assert "| disk full while training | 3 | `error: a \\| b` |" in text
+    number = len(_ROWS["bad inputs"])
+    assert f"| all | {10 * number} | {7 * number} | {3 * number} |" in text
     assert "| images | 1000 | +1.2% | 50 |" in text
     assert "| epochs | 400 | -1.0% | - |" in text
     assert "2 cores of a processor" in text
@@ -40,6 +44,14 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "figures.json").write_text(json.dumps(FIGURES | {"load": {}, "kills": {}}))
     assert reliability_page.main(arguments) == 2
     assert "no figures of kills, load: run make test-all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", _ROWS)
+def test_every_row_is_needed(part: str) -> None:
+    for row in _ROWS[part]:
+        rest = {name: figure for name, figure in FIGURES[part].items() if name != row}
+        with pytest.raises(UserError, match=f"no figures of {re.escape(f'{part}: {row}')}: run make test-all"):
+            page(FIGURES | {part: rest})
 
 
 def test_page_is_that_of_its_figures() -> None:
