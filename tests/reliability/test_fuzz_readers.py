@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-import itk
 import nibabel
 import numpy as np
 import pytest
@@ -22,6 +21,8 @@ from pu_unet_monai.images import read_mask, read_rgb
 from pu_unet_monai.volumes import read_volume
 from tests.reliability.bad_images import good_image
 from tests.reliability.bad_volumes import AFFINE, good_voxels
+from tests.reliability.itk_files import metaimage, nrrd, voxel_bytes
+from tests.reliability.read_alone import read_alone
 from tests.reliability.tally import examples
 from tests.reliability.time_limit import at_most
 
@@ -41,12 +42,9 @@ def nifti() -> bytes:
     return nibabel.Nifti1Image(good_voxels(), AFFINE).to_bytes()
 
 
-def nrrd() -> bytes:
-    voxels = good_voxels()
-    size = " ".join(map(str, voxels.shape))
-    header = f"NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: {size}\n"
-    header += "space directions: (1,0,0) (0,1,0) (0,0,1.5)\nendian: little\nencoding: raw\nspace origin: (0,0,0)\n\n"
-    return header.encode() + voxels.astype("<i2").tobytes(order="F")
+def nrrd_gzip() -> bytes:
+    header, voxels = nrrd().split(b"\n\n", 1)
+    return header.replace(b"encoding: raw", b"encoding: gzip") + b"\n\n" + gzip.compress(voxels, mtime=0)
 
 
 FILES: dict[str, Callable[[], bytes]] = {
@@ -57,6 +55,10 @@ FILES: dict[str, Callable[[], bytes]] = {
     "a.nii": nifti,
     "a.nii.gz": lambda: gzip.compress(nifti(), mtime=0),
     "a.nrrd": nrrd,
+    "a.gz.nrrd": nrrd_gzip,
+    "a.mha": metaimage,
+    "a.zlib.mha": lambda: metaimage(compressed=True),
+    "a.mhd": lambda: metaimage(data_file="a.raw"),
 }
 
 
@@ -100,10 +102,10 @@ def assert_nifti(found: MetaTensor, path: Path) -> None:
     np.testing.assert_array_equal(found.affine, image.affine)
 
 
-def assert_nrrd(found: MetaTensor, path: Path) -> None:
-    voxels = itk.array_view_from_image(itk.imread(path))  # (z, y, x), and channels
-    voxels = voxels[..., None] if voxels.ndim == 3 else voxels
-    np.testing.assert_array_equal(found.numpy(), voxels.transpose(3, 2, 1, 0))
+def assert_itk(found: MetaTensor, path: Path) -> None:
+    voxels, affine = read_alone(path)
+    np.testing.assert_array_equal(found.numpy(), voxels)
+    np.testing.assert_allclose(found.affine, affine, rtol=1e-6, atol=1e-6)
 
 
 def assert_clear(error: UserError, path: Path) -> None:
@@ -117,8 +119,11 @@ def test_readers(name, tmp_path, tally):
     path = tmp_path / name
     good = FILES[name]()
     readers: dict[Callable, Callable] = {read_rgb: assert_rgb, read_mask: assert_mask}
-    if name.startswith(("a.nii", "a.nrrd")):
-        readers = {read_volume: assert_nrrd if name.endswith("nrrd") else assert_nifti}
+    if name.endswith((".nii", ".nii.gz")):
+        readers = {read_volume: assert_nifti}
+    elif name.endswith((".nrrd", ".mha", ".mhd")):
+        readers = {read_volume: assert_itk}
+    (tmp_path / "a.raw").write_bytes(voxel_bytes())
 
     @often
     @given(content=edited(good))
