@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from tests.reliability.damage import damaged
 from tests.reliability.itk_files import metaimage, nrrd, voxel_bytes
 
-__all__ = ["bad_itk_volumes"]
+__all__ = ["METAIMAGE_FIELDS", "NRRD_FIELDS", "bad_itk_volumes"]
 
-_GRID = {"TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0"}
-_FIELDS: dict[str, tuple[str | None, ...]] = {
+METAIMAGE_GRID = {"TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0"}
+METAIMAGE_FIELDS: dict[str, tuple[str | None, ...]] = {
     "ObjectType": (None, "Tube"),
     "NDims": (None, "0", "2", "4", "-3", "99999999999"),
     "BinaryData": (None, "False"),
@@ -34,8 +34,8 @@ _FIELDS: dict[str, tuple[str | None, ...]] = {
     "ElementToIntensityFunctionOffset": ("-1024",),
     "Comment": ("", "none at all"),
 }
-_NRRD_GRID = {"space_directions": "(1,0,0) (0,1.2,0) (0,0,1.5)", "space_origin": "(0,0,0)"}
-_NRRD_FIELDS: dict[str, tuple[str | None, ...]] = {
+NRRD_GRID = {"space_directions": "(1,0,0) (0,1.2,0) (0,0,1.5)", "space_origin": "(0,0,0)"}
+NRRD_FIELDS: dict[str, tuple[str | None, ...]] = {
     "type": (None, "ushort", "float", "block", "int8"),
     "dimension": (None, "2", "4", "-3"),
     "space": (None, "right-anterior-superior", "left-anterior-superior", "scanner-xyz", "3D-left-handed", "nowhere"),
@@ -56,29 +56,29 @@ def bad_itk_volumes() -> Iterator[tuple[str, bytes]]:
     generator = random.Random(2)
     voxels = voxel_bytes()
     good_files = {
-        "raw.mha": metaimage(**_GRID),
-        "zlib.mha": metaimage(compressed=True, **_GRID),
-        "raw.nrrd": nrrd(**_NRRD_GRID),
-        "gzip.nrrd": nrrd(gzip.compress(voxels, mtime=0), encoding="gzip", **_NRRD_GRID),
+        "raw.mha": metaimage(**METAIMAGE_GRID),
+        "zlib.mha": metaimage(compressed=True, **METAIMAGE_GRID),
+        "raw.nrrd": nrrd(**NRRD_GRID),
+        "gzip.nrrd": nrrd(gzip.compress(voxels, mtime=0), encoding="gzip", **NRRD_GRID),
     }
     for name, good in good_files.items():
         yield f"good_{name}", good
         for damage, bad in damaged(good, generator, flips=24):
             yield f"{damage}_{name}", bad
-    for field, values in _FIELDS.items():
+    for field, values in METAIMAGE_FIELDS.items():
         for value in values:
-            yield f"{field}_{value}.mha", metaimage(**{**_GRID, field: value})
-    for field, values in _NRRD_FIELDS.items():
+            yield f"{field}_{value}.mha", metaimage(**{**METAIMAGE_GRID, field: value})
+    for field, values in NRRD_FIELDS.items():
         for value in values:
-            yield f"{field}_{value}.nrrd", nrrd(**{**_NRRD_GRID, field: value})
+            yield f"{field}_{value}.nrrd", nrrd(**{**NRRD_GRID, field: value})
     for name, stream in _streams(voxels).items():
-        yield f"{name}.mha", metaimage(stream, compressed=True, **_GRID)
-    yield "no_size_of_the_stream.mha", metaimage(compressed=True, **_GRID, CompressedDataSize=None)
-    yield "twice.mha", metaimage(**_GRID).replace(b"NDims", b"DimSize = 18 20 16\nNDims")
-    yield "windows.mha", b"\r\n".join(metaimage(b"", **_GRID).split(b"\n")) + voxels
+        yield f"{name}.mha", metaimage(stream, compressed=True, **METAIMAGE_GRID)
+    yield "no_size_of_the_stream.mha", metaimage(compressed=True, **METAIMAGE_GRID, CompressedDataSize=None)
+    yield "twice.mha", metaimage(**METAIMAGE_GRID).replace(b"NDims", b"DimSize = 18 20 16\nNDims")
+    yield "windows.mha", b"\r\n".join(metaimage(b"", **METAIMAGE_GRID).split(b"\n")) + voxels
     for number, path in enumerate(("/dev/zero", "/etc/passwd", "../a.raw", "LIST", "a%d.raw 0 1 1", "gone.raw", ".")):
-        yield f"elsewhere_{number}.mha", metaimage(data_file=path, **_GRID)
-        yield f"elsewhere_{number}.nrrd", nrrd(b"", data_file=path, **_NRRD_GRID)
+        yield f"elsewhere_{number}.mha", metaimage(data_file=path, **METAIMAGE_GRID)
+        yield f"elsewhere_{number}.nrrd", nrrd(b"", data_file=path, **NRRD_GRID)
 
 
 def _streams(voxels: bytes) -> dict[str, bytes]:

@@ -20,6 +20,7 @@ from pu_unet_monai.errors import UserError
 from pu_unet_monai.images import read_mask, read_rgb
 from pu_unet_monai.volumes import read_volume
 from tests.reliability.bad_images import good_image
+from tests.reliability.bad_itk_volumes import METAIMAGE_FIELDS, NRRD_FIELDS
 from tests.reliability.bad_volumes import AFFINE, good_voxels
 from tests.reliability.itk_files import metaimage, nrrd, voxel_bytes
 from tests.reliability.read_alone import read_alone
@@ -141,5 +142,35 @@ def test_readers(name, tmp_path, tally):
             assert 0 < np.asarray(found).size < LARGEST
             assert np.isfinite(found).all()
             assert_right(found, path)
+
+    check()
+
+
+def changes(fields: dict[str, tuple[str | None, ...]]) -> st.SearchStrategy[dict[str, str | None]]:
+    """Some fields of a header, each with one of its unusual values; several at once are what single cases lack."""
+    one = st.sampled_from([(name, value) for name, values in fields.items() for value in values])
+    return st.lists(one, min_size=1, max_size=4).map(dict)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "make"), [("a.mha", METAIMAGE_FIELDS, metaimage), ("a.nrrd", NRRD_FIELDS, nrrd)]
+)
+def test_headers(name, fields, make, tmp_path, tally):
+    path = tmp_path / name
+    kind = f"changed fields of {path.suffix}"
+
+    @often
+    @given(changed=changes(fields), copies=st.integers(1, 4))
+    def check(changed: dict[str, str | None], copies: int) -> None:
+        path.write_bytes(make(voxel_bytes() * copies, **changed))
+        tally.tried[kind] += 1
+        try:
+            with at_most(60):
+                found = read_volume(path)
+        except UserError as error:
+            tally.errors[kind] += 1
+            assert_clear(error, path)
+            return
+        assert_itk(found, path)
 
     check()
