@@ -5,25 +5,24 @@ from __future__ import annotations
 import os
 import zlib
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import nibabel
 import numpy as np
 import torch
 from isal import isal_zlib
-from monai.data import ITKReader, MetaTensor
+from monai.data import MetaTensor
 from monai.transforms import ResampleToMatch
-from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, get_equivalent_dtype, optional_import
+from monai.utils import ImageMetaKey, MetaKeys, convert_to_numpy, get_equivalent_dtype
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path
+from pu_unet_monai.itk_reader import NO_ORIENTATION, CheckedITKReader
 from pu_unet_monai.loading import new_load_image
 from pu_unet_monai.nifti import NiftiReader
-
-itk, _ = optional_import("itk", allow_namespace_pkg=True)  # as MONAI does: it is slow to import
 
 __all__ = [
     "VOLUME_SUFFIXES",
@@ -34,6 +33,7 @@ __all__ = [
     "same_grid",
     "strip_suffix",
     "to_file_voxels",
+    "without_orientation",
     "write_volume",
 ]
 
@@ -55,17 +55,6 @@ _DAMAGED: tuple[type[Exception], ...] = (
 )
 
 
-class _ITKReader(ITKReader):
-    """MONAI's reader that also takes voxels of four integers, for which ITK's Python has no type of its own."""
-
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        """Read one file."""
-        try:
-            return super().read(data, **kwargs)
-        except TypeError:
-            return super().read(data, pixel_type=itk.Vector[itk.F, 4], **kwargs)
-
-
 def strip_suffix(path: str | os.PathLike[str]) -> str:
     """Return a volume's file name without its ending, ``.nii.gz`` counting as one."""
     name = Path(path).name
@@ -82,18 +71,18 @@ def read_volume(path: str | os.PathLike[str], dtype: type | None = None, keep_in
     """Read one file, channels first: (C, x, y, z) with the affine and the file's name.
 
     Args:
-        path: NIfTI by nibabel, MHA or NRRD by ITK.
+        path: NIfTI by nibabel, MHA (MHD) or NRRD (NHDR) by ITK.
         dtype: type of the voxels; None keeps the file's. Defaults to None.
         keep_integers: whether integers of 8 bits, or of 16 with a sign, keep their type whatever ``dtype`` says, and
             the order in memory that they have in the file. Defaults to False.
 
     Raises:
-        UserError: if the file is missing, damaged, no volume, has no valid affine, or holds values that are NaN or
-            infinite.
+        UserError: if the file is missing, damaged, no volume, names voxels outside its folder, has no valid affine, or
+            holds values that are NaN or infinite.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file.")
-    reader = NiftiReader(squeeze_non_spatial_dims=True) if is_nifti(path) else _ITKReader()
+    reader = NiftiReader(squeeze_non_spatial_dims=True) if is_nifti(path) else CheckedITKReader()
     load = new_load_image(None if keep_integers else dtype)
     try:
         volume = load(path, reader=reader)
@@ -124,6 +113,14 @@ def read_volume(path: str | os.PathLike[str], dtype: type | None = None, keep_in
 def same_grid(first: MetaTensor, second: MetaTensor) -> bool:
     """Tell whether two volumes (C, x, y, z) have one shape and one affine."""
     return first.shape[1:] == second.shape[1:] and np.allclose(first.affine, second.affine, atol=AFFINE_TOLERANCE)
+
+
+def without_orientation(volume: MetaTensor) -> str:
+    """Return what a volume's header lacks, or has, so that left and right would be guessed; "" if they are known."""
+    codes = [volume.meta.get(key) for key in ("sform_code", "qform_code")]
+    if None not in codes and not any(codes):
+        return "sform_code and qform_code are 0"
+    return str(volume.meta.get(NO_ORIENTATION, ""))
 
 
 def resample(volume: MetaTensor, grid: MetaTensor) -> MetaTensor:

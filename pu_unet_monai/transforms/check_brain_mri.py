@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.volumes import without_orientation
 
 __all__ = ["CheckBrainMRI", "CheckBrainMRId"]
 
@@ -74,12 +75,12 @@ def _has_one_value(channel: NDArray, signal: NDArray[np.bool_]) -> bool:
 
 
 def _without_orientation(volume: MetaTensor) -> list[str]:
-    codes = [volume.meta.get(key) for key in ("sform_code", "qform_code")]
-    if None in codes or any(codes):
+    lacks = without_orientation(volume)
+    if not lacks:
         return []
     return [
-        "its header says nothing about orientation (sform_code and qform_code are 0), left and right would be guessed: "
-        "convert the series again"
+        f"its header says nothing about orientation ({lacks}), left and right would be guessed: convert the series "
+        "again"
     ]
 
 

@@ -17,7 +17,8 @@ from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.modalities import MODALITIES, modality_of
 from pu_unet_monai.data.volume_cases import find_volume_cases
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.volumes import grid_text, read_volume, resample, same_grid, strip_suffix
+from pu_unet_monai.itk_reader import NO_ORIENTATION
+from pu_unet_monai.volumes import grid_text, read_volume, resample, same_grid, strip_suffix, without_orientation
 
 __all__ = ["LoadVolume", "LoadVolumed"]
 
@@ -85,6 +86,8 @@ class LoadVolume(Transform):
 
     def _stack(self, volumes: list[MetaTensor], files: Sequence[PathLike]) -> MetaTensor:
         first = volumes[0]
+        named = [(Path(file).name, without_orientation(volume)) for file, volume in zip(files, volumes, strict=True)]
+        lacks = [f"{name}: {lack}" for name, lack in named if lack]
         others = [i for i, volume in enumerate(volumes) if not same_grid(first, volume)]
         forced = []
         if others:
@@ -100,6 +103,7 @@ class LoadVolume(Transform):
         joined = torch.cat([volume.as_tensor().permute(reversed_axes) for volume in volumes])
         stacked = MetaTensor(joined.permute(reversed_axes), meta=first.meta)
         stacked.meta["forced"] = forced
+        stacked.meta[NO_ORIENTATION] = ", ".join(lacks)
         return stacked
 
 

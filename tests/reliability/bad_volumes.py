@@ -1,4 +1,4 @@
-"""NIfTI, MHA and NRRD files whose headers or voxels are damaged, and unusual ones that are right."""
+"""NIfTI files whose headers or voxels are damaged, and unusual ones that are right."""
 
 from __future__ import annotations
 

@@ -10,12 +10,16 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pu_unet_monai.__main__ import main
+from pu_unet_monai.volumes import VOLUME_SUFFIXES
 from tests.reliability.bad_images import bad_images, good_image
+from tests.reliability.bad_itk_volumes import bad_itk_volumes
 from tests.reliability.bad_volumes import AFFINE, bad_volumes, good_voxels
 from tests.reliability.bundles import small_bundle
+from tests.reliability.read_alone import read_alone
 from tests.reliability.time_limit import at_most
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
@@ -73,16 +77,26 @@ def write_other_modalities(folder: Path, case: str) -> None:
         nibabel.save(nibabel.Nifti1Image(good_voxels(seed), AFFINE), folder / f"{case}_{modality}.nii.gz")
 
 
+def read_independently(path: Path) -> tuple[NDArray, NDArray]:
+    """Return the voxels, channels last, and the affine."""
+    if path.suffix in (".mha", ".nrrd"):
+        voxels, affine = read_alone(path)
+        return (voxels[0] if len(voxels) == 1 else np.moveaxis(voxels, 0, -1)), affine
+    image = nibabel.load(path)
+    return np.asarray(image.dataobj), image.affine
+
+
 def test_volumes(repository, tmp_path, full, record):
     bundle = small_bundle(repository, "pu_unet_brats", tmp_path / "bundle", roi_size=[16, 16, 16], amp=False)
     source = tmp_path / "in"
     source.mkdir()
     good = nibabel.Nifti1Image(good_voxels(), AFFINE).to_bytes()
-    files = {"good.nii": good, **dict(itertools.islice(bad_volumes(), 0, None, 1 if full else 5))}
+    bad = itertools.chain(bad_volumes(), bad_itk_volumes())
+    files = {"good.nii": good, **dict(itertools.islice(bad, 0, None, 1 if full else 5))}
     cases = {f"case{number:03d}": name for number, name in enumerate(files)}
     for case, name in cases.items():
-        suffix = "nii.gz" if name.endswith(".gz") else "nii"
-        (source / f"{case}_flair.{suffix}").write_bytes(files[name])
+        suffix = next(suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix))
+        (source / f"{case}_flair{suffix}").write_bytes(files[name])
         write_other_modalities(source, case)
     report = predict(bundle, source, tmp_path / "out")
     errors = {failure["image"]: failure["error"] for failure in report["failed"]}
@@ -92,11 +106,10 @@ def test_volumes(repository, tmp_path, full, record):
     assert_clear(errors)
     again = tmp_path / "again"
     again.mkdir()
-    for case in right:  # is right what nibabel reads of the file
+    for case in right:  # is right what an independent reader reads of the file
         (path,) = source.glob(f"{case}_flair.*")
-        image = nibabel.load(path)
-        voxels = np.asarray(image.dataobj)
-        nibabel.save(nibabel.Nifti1Image(voxels, image.affine, dtype=voxels.dtype), again / f"{case}_flair.nii")
+        voxels, affine = read_independently(path)
+        nibabel.save(nibabel.Nifti1Image(voxels, affine, dtype=voxels.dtype), again / f"{case}_flair.nii")
         write_other_modalities(again, case)
     assert not predict(bundle, again, tmp_path / "out_again")["failed"]
     for case in right:

@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-import itk
 import nibabel
 import numpy as np
 import pytest
@@ -21,7 +20,10 @@ from pu_unet_monai.errors import UserError
 from pu_unet_monai.images import read_mask, read_rgb
 from pu_unet_monai.volumes import read_volume
 from tests.reliability.bad_images import good_image
+from tests.reliability.bad_itk_volumes import METAIMAGE_FIELDS, NRRD_FIELDS
 from tests.reliability.bad_volumes import AFFINE, good_voxels
+from tests.reliability.itk_files import metaimage, nrrd, voxel_bytes
+from tests.reliability.read_alone import read_alone
 from tests.reliability.tally import examples
 from tests.reliability.time_limit import at_most
 
@@ -41,12 +43,9 @@ def nifti() -> bytes:
     return nibabel.Nifti1Image(good_voxels(), AFFINE).to_bytes()
 
 
-def nrrd() -> bytes:
-    voxels = good_voxels()
-    size = " ".join(map(str, voxels.shape))
-    header = f"NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: {size}\n"
-    header += "space directions: (1,0,0) (0,1,0) (0,0,1.5)\nendian: little\nencoding: raw\nspace origin: (0,0,0)\n\n"
-    return header.encode() + voxels.astype("<i2").tobytes(order="F")
+def nrrd_gzip() -> bytes:
+    header, voxels = nrrd().split(b"\n\n", 1)
+    return header.replace(b"encoding: raw", b"encoding: gzip") + b"\n\n" + gzip.compress(voxels, mtime=0)
 
 
 FILES: dict[str, Callable[[], bytes]] = {
@@ -57,6 +56,10 @@ FILES: dict[str, Callable[[], bytes]] = {
     "a.nii": nifti,
     "a.nii.gz": lambda: gzip.compress(nifti(), mtime=0),
     "a.nrrd": nrrd,
+    "a.gz.nrrd": nrrd_gzip,
+    "a.mha": metaimage,
+    "a.zlib.mha": lambda: metaimage(compressed=True),
+    "a.mhd": lambda: metaimage(data_file="a.raw"),
 }
 
 
@@ -100,10 +103,10 @@ def assert_nifti(found: MetaTensor, path: Path) -> None:
     np.testing.assert_array_equal(found.affine, image.affine)
 
 
-def assert_nrrd(found: MetaTensor, path: Path) -> None:
-    voxels = itk.array_view_from_image(itk.imread(path))  # (z, y, x), and channels
-    voxels = voxels[..., None] if voxels.ndim == 3 else voxels
-    np.testing.assert_array_equal(found.numpy(), voxels.transpose(3, 2, 1, 0))
+def assert_itk(found: MetaTensor, path: Path) -> None:
+    voxels, affine = read_alone(path)
+    np.testing.assert_array_equal(found.numpy(), voxels)
+    np.testing.assert_allclose(found.affine, affine, rtol=1e-6, atol=1e-6)
 
 
 def assert_clear(error: UserError, path: Path) -> None:
@@ -117,8 +120,11 @@ def test_readers(name, tmp_path, tally):
     path = tmp_path / name
     good = FILES[name]()
     readers: dict[Callable, Callable] = {read_rgb: assert_rgb, read_mask: assert_mask}
-    if name.startswith(("a.nii", "a.nrrd")):
-        readers = {read_volume: assert_nrrd if name.endswith("nrrd") else assert_nifti}
+    if name.endswith((".nii", ".nii.gz")):
+        readers = {read_volume: assert_nifti}
+    elif name.endswith((".nrrd", ".mha", ".mhd")):
+        readers = {read_volume: assert_itk}
+    (tmp_path / "a.raw").write_bytes(voxel_bytes())
 
     @often
     @given(content=edited(good))
@@ -136,5 +142,35 @@ def test_readers(name, tmp_path, tally):
             assert 0 < np.asarray(found).size < LARGEST
             assert np.isfinite(found).all()
             assert_right(found, path)
+
+    check()
+
+
+def changes(fields: dict[str, tuple[str | None, ...]]) -> st.SearchStrategy[dict[str, str | None]]:
+    """Some fields of a header, each with one of its unusual values; several at once are what single cases lack."""
+    one = st.sampled_from([(name, value) for name, values in fields.items() for value in values])
+    return st.lists(one, min_size=1, max_size=4).map(dict)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "make"), [("a.mha", METAIMAGE_FIELDS, metaimage), ("a.nrrd", NRRD_FIELDS, nrrd)]
+)
+def test_headers(name, fields, make, tmp_path, tally):
+    path = tmp_path / name
+    kind = f"changed fields of {path.suffix}"
+
+    @often
+    @given(changed=changes(fields), copies=st.integers(1, 4))
+    def check(changed: dict[str, str | None], copies: int) -> None:
+        path.write_bytes(make(voxel_bytes() * copies, **changed))
+        tally.tried[kind] += 1
+        try:
+            with at_most(60):
+                found = read_volume(path)
+        except UserError as error:
+            tally.errors[kind] += 1
+            assert_clear(error, path)
+            return
+        assert_itk(found, path)
 
     check()
