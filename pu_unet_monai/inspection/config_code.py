@@ -13,16 +13,19 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.inspection.known_code import GLOBALS, REFERENCE, concern_about_expression, concern_about_target
+from pu_unet_monai.inspection.known_expressions import GLOBALS, REFERENCE, concern_about_expression
+from pu_unet_monai.inspection.known_targets import concern_about_argument, concern_about_target
 from pu_unet_monai.printable import printable
 
 __all__ = ["Code", "find_code", "read_configs", "refuse_foreign_code"]
 
 _REFERENCE = re.compile(r"@\w*(?:::\w*)*")
 _SEPARATOR = re.compile("#|::")
-_RELATIVE = re.compile("@(#|::)")
+_RELATIVE = re.compile("[@%](#|::)")
 _TARGET = "_target_ "
-_OTHER_FILE = re.compile(r"\.(json|ya?ml)\b", re.IGNORECASE)
+_COPY = re.compile(r"%[A-Za-z]\w*((#|::)\w+)*")
+_IMPORTS = re.compile(r"[+~]?imports((#|::)\d+|\[\d+\])?")
+_TO_IMPORTS = re.compile(r"@\s*imports\b")
 _SHOWN = 3
 _LARGEST = 100_000
 
@@ -34,7 +37,8 @@ class Code:
     Args:
         file: the configuration.
         key: where it stands, such as ``train#trainer``.
-        text: the expression with its ``$``, ``_target_ NAME``, or ``%FILE``, whose content is put there.
+        text: the expression with its ``$``, ``_target_ NAME``, an option of one such as ``_mode_ debug``, ``@imports``,
+            or ``%ID``, whose content is put there.
         concern: why it is more than a segmentation needs, None if it is not.
     """
 
@@ -109,13 +113,15 @@ def find_code(configs: Mapping[Path, Mapping[str, Any]]) -> list[Code]:
     """
     found = [(file, key, text) for file, content in configs.items() for key, text in _walk(content, "")]
     meanings = _meanings([text for _, _, text in found])
-    return [Code(file, key, text, _concern(text, meanings)) for file, key, text in found]
+    code = [Code(file, key, text, _concern(key, text, meanings)) for file, key, text in found]
+    return code + [option for file, content in configs.items() for option in _find_options(file, content, "")]
 
 
 def refuse_foreign_code(bundle: Path) -> None:
     """Refuse a bundle whose configurations would run more than a segmentation needs.
 
-    What is known is listed in :mod:`pu_unet_monai.inspection.known_code`. That is a list, and no sandbox.
+    What is known is listed in :mod:`pu_unet_monai.inspection.known_targets` and
+    :mod:`pu_unet_monai.inspection.known_expressions`. Those are lists, and no sandbox.
 
     Args:
         bundle: folder of the bundle.
@@ -137,20 +143,40 @@ def refuse_foreign_code(bundle: Path) -> None:
 
 
 def _walk(content: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the key and text of all expressions and targets."""
+    """Yield the key and text of all expressions, targets and copies, and of references to what is imported."""
     if isinstance(content, str):
-        if content.startswith("$") or (content.startswith("%") and _OTHER_FILE.search(content)):
+        if content.startswith(("$", "%")) or _TO_IMPORTS.match(content):
             yield key, content
     elif isinstance(content, list):
         for index, item in enumerate(content):
             yield from _walk(item, f"{key}[{index}]")
     elif isinstance(content, dict):
         for name, item in content.items():
-            inner = f"{key}#{name}" if key else str(name)
-            if _SEPARATOR.split(str(name))[-1].lstrip("+~") == "_target_":
+            if _last(name) == "_target_":
                 yield key, f"{_TARGET}{item}"
             else:
-                yield from _walk(item, inner)
+                yield from _walk(item, _below(key, name))
+
+
+def _find_options(file: Path, content: Any, key: str) -> Iterator[Code]:
+    """Yield the options that a component must not be given."""
+    if isinstance(content, list):
+        for index, item in enumerate(content):
+            yield from _find_options(file, item, f"{key}[{index}]")
+    elif isinstance(content, dict):
+        for name, item in content.items():
+            if concern := concern_about_argument(_last(name), item):
+                yield Code(file, key, f"{name} {item}", concern)
+            yield from _find_options(file, item, _below(key, name))
+
+
+def _below(key: str, name: Any) -> str:
+    return f"{key}#{name}" if key else str(name)
+
+
+def _last(name: Any) -> str:
+    """Return what is set by a key, which may be a path (``a#b``) or say how to merge (``+b``)."""
+    return _SEPARATOR.split(str(name))[-1].lstrip("+~")
 
 
 def _meanings(texts: Iterable[str]) -> dict[str, set[str]]:
@@ -172,16 +198,24 @@ def _bound(alias: ast.alias) -> str:
     return alias.name if alias.asname else alias.name.partition(".")[0]
 
 
-def _concern(text: str, meanings: Mapping[str, Set[str]]) -> str | None:
+def _concern(key: str, text: str, meanings: Mapping[str, Set[str]]) -> str | None:
     if text.startswith(_TARGET):
         return concern_about_target(text.removeprefix(_TARGET))
+    if text.startswith("%") and not _COPY.fullmatch(text):
+        return "takes what another file holds, or what a relative id stands for"
     if text.startswith("%"):
-        return "takes what another file holds"
+        return "copies an import" if text.startswith("%imports") else None
     if _RELATIVE.search(text):
         return "refers to a relative id, for which MONAI puts any text of keys into the expression"
+    if _TO_IMPORTS.search(text):
+        return "refers to what is imported"
     tree = _parse(text)
+    if tree is None:
+        return "cannot be read"
+    if isinstance(tree.body[0] if tree.body else None, ast.Import | ast.ImportFrom) and not _IMPORTS.fullmatch(key):
+        return "imports outside of the key imports, from where it could be referred to"
     try:
-        return "cannot be read" if tree is None else concern_about_expression(tree, meanings)
+        return concern_about_expression(tree, meanings)
     except RecursionError:
         return "is nested too deeply"
 

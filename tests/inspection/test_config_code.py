@@ -14,81 +14,7 @@ from hypothesis import strategies as st
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.inspection.config_code import Code, find_code, read_configs, refuse_foreign_code
 from tests.conftest import REPOSITORY
-
-IMPORTS = ["$import monai", "$import torch", "$import os", "$import numpy as np", "$import glob"]
-KNOWN = (
-    "$@ckpt_dir + '/model.pt'",
-    "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
-    "$monai.handlers.from_engine(['pred', 'label'])",
-    "$@network_def.to(@device, memory_format=torch.channels_last)",
-    "$torch.uint8",
-    "$os.path.join(@bundle_root, 'x')",
-    "$os.environ['LOCAL_RANK']",
-    "$sorted(glob.glob(@dataset_dir + '/*.png'))",
-    "$[{'image': i} for i in @images]",
-    "$lambda x: x > 0",
-    "$monai.transforms.Lambda(lambda x: x + 1)",
-    "$np.float32(3)",
-    "$np.pi * 2",
-    "$@train#trainer.run()",
-    "$max(@train#trainer#max_epochs // 10, 1)",
-    "$import math",
-    "$from monai.utils import ensure_tuple as et",
-)
-FOREIGN = (
-    "$__import__('os').system('id')",
-    "$import subprocess",
-    "$from subprocess import run",
-    "$from os import system",
-    "$os.system('id')",
-    "$os.popen('id').read()",
-    "$os.path.os.system('id')",
-    "$monai.utils.misc.subprocess.run(['id'])",
-    "$monai.utils.optional_import('os')[0].system('id')",
-    "$torch.os.system('id')",
-    "$torch.hub.load('a', 'b')",
-    "$torch.load('x', weights_only=False)",
-    "$np.load('x', allow_pickle=True)",
-    "$np.ctypeslib.ctypes.CDLL('x')",
-    "$eval('1')",
-    "$exec('1')",
-    "$open('/etc/passwd').read()",
-    "$getattr(torch, 'load')('x')",
-    "$().__class__.__base__.__subclasses__()",
-    "$@network.forward.__globals__",
-    "$[torch][0].hub.load('a', 'b')",
-    "$(lambda os: os.system('id'))(os)",
-    "$map(eval, ['1'])",
-    "$monai.bundle.run('training')",
-    "$print('x')",
-    "$unknown.function()",
-    "$[1][0 # __import__('os').system('id')\n]",
-    "$[(lambda eval: 0), eval('1')]",
-    "$[(lambda __import__: 0), __import__('os')]",
-    "$[(lambda np: 0), np.load('x', allow_pickle=True)]",
-    "$[(lambda f: 0), f('1')]",
-    "$[f('1') for f in [1]]",
-    "$[1][@#b]",
-    "$torch.utils.benchmark.Timer('1').timeit(1)",
-    "$torch.utils.collect_env.run('id')",
-    "$[g.gi_frame.f_builtins for g in [(x for x in [1])]][0]['eval']('1')",
-    "$[os.environ][0].update({'A': 'b'})",
-    "$os.environ.setdefault('A', 'b')",
-    "$torch.tensor([1]).numpy().tofile('x')",
-    "$np.savetxt('x', [1])",
-    "$monai.networks.utils.save_state({}, 'x')",
-    "$monai.transforms.LoadImage()('x.npy')",
-    "$'@a' + eval('1') + '@b'",
-    "$f'{eval(1)}'",
-    "$import os; os.system('id')",
-    "$import monai.bundle as x",
-    "$@imports.bundle.run('training')",
-    "$sorted(['1'], key=eval)",
-    "$(yield)",
-    "$[x := eval, x('1')]",
-    "$os.system('id'",
-    "%/tmp/other.json#run",
-)
+from tests.inspection.expressions import FOREIGN, IMPORTS, KNOWN
 
 
 def write(folder: Path, name: str, content: Any) -> None:
@@ -119,10 +45,46 @@ def test_foreign_expressions(tmp_path, text):
         refuse_foreign_code(tmp_path)
 
 
+@pytest.mark.parametrize("statement", ["$import math", "$from monai.utils import ensure_tuple as et"])
+def test_known_imports(tmp_path, statement):
+    write(tmp_path, "train.json", {"imports": [statement]})
+    assert [(code.key, code.concern) for code in code_of(tmp_path)] == [("imports[0]", None)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "known"),
+    [
+        ("_mode_", "callable", True),
+        ("_mode_", "debug", False),
+        ("_mode_", "$'de' + 'bug'", False),
+        ("part#_mode_", "debug", False),
+        ("_debug_", True, False),
+        ("compile_kwargs", None, True),
+        ("compile_kwargs", {"options": {"cpp.cxx": "id"}}, False),
+        ("compile_kwargs", "@options", False),
+    ],
+)
+def test_options(tmp_path, key, value, known):
+    write(tmp_path, "train.json", {"part": {"_target_": "monai.engines.SupervisedEvaluator", key: value}})
+    assert any(code.concern for code in code_of(tmp_path)) != known
+
+
 @pytest.mark.parametrize(
     ("target", "known"),
     [
         ("Compose", True),
+        ("monai.transforms.TorchVision", False),
+        ("RandTorchIOd", False),
+        ("SaveClassificationd", False),
+        ("monai.inferers.PatchInferer", False),
+        ("ZarrAvgMerger", False),
+        ("SlidingWindowInferer", True),
+        ("monai.inferers.inferer.SlidingWindowInferer", True),
+        ("monai.optimizers.LearningRateFinder", False),
+        ("monai.networks.layers.gmm.GaussianMixtureModel", False),
+        ("monai.networks.nets.MILModel", False),
+        ("ignite.metrics.FID", False),
+        ("ignite.metrics.Accuracy", True),
         ("pu_unet_monai.networks.nets.PUUNet", True),
         ("torch.optim.AdamW", True),
         ("ignite.handlers.ProgressBar", True),
@@ -241,8 +203,9 @@ def test_the_bundles_of_the_project_hold_nothing_foreign():
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="$@%#._()[]'\" abosytemimport,:=+lambdx01\n", max_size=40))
 def test_any_text_is_judged(text):
-    for code in find_code({Path("train.json"): {"a": text, "b": {"_target_": text}}}):
-        assert code.concern is None or code.concern
+    found = find_code({Path("train.json"): {"a": text, "b": {"_target_": text}}})
+    assert {code.key for code in found} == ({"a", "b"} if text.startswith(("$", "%")) else {"b"})
+    assert all(code.concern != "" for code in found)
 
 
 ALIASES = "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9) if i else 1}]" for i in range(12))

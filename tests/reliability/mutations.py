@@ -13,6 +13,7 @@ _SCALARS = st.one_of(
     *(st.none(), st.booleans(), st.integers(-3, 300), st.floats(allow_nan=True, allow_infinity=True)),
     st.sampled_from(
         ["", "x", "@x", "@", "$", "$x", "%", "%x", "..", "../x", "/", "\0", "ä", "cuda:7", "_target_", "None"]
+        + ["@imports#0", "$@imports#0.mkdir('x')", "%imports#0", "$open('x', 'w')", "$[open('x', 'w') for x in [1]]"]
     ),
 )
 
