@@ -12,11 +12,10 @@ from tqdm import tqdm
 
 from data_prep.cases import Case, files_with_suffix, raise_if_any
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.images import IMAGE_SUFFIXES, read_mask
+from pu_unet_monai.images import IMAGE_SUFFIXES, UNREADABLE, read_mask
+from pu_unet_monai.orientation import exif_orientation
 
 __all__ = ["IMAGE_SUFFIXES", "check_pairs", "pair_by_stem", "stem_of"]
-
-ORIENTATION = 0x0112
 
 
 def stem_of(path: Path) -> str:
@@ -138,8 +137,8 @@ def _decode(path: Path) -> tuple[tuple[int, int], int]:
     try:
         with Image.open(path) as image:
             image.load()
-            return image.size, image.getexif().get(ORIENTATION, 1)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return image.size, exif_orientation(image)
+    except UNREADABLE as error:
         raise UserError(f"{path}: cannot be read as an image ({error})") from error
 
 

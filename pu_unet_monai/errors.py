@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import re
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+
+from pu_unet_monai.printable import printable
 
 __all__ = [
     "INTERRUPTED",
@@ -112,14 +115,16 @@ def first_cause(error: BaseException) -> str:
     """Return what began a chain of exceptions, on one line: MONAI's wrappers say only which transform it was in."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    lines = filter(None, map(str.strip, str(error).splitlines()))  # some messages begin with an empty one
+    return ": ".join([type(error).__name__, *itertools.islice(lines, 1)])
 
 
 def print_error(error: UserError) -> None:
     """Print a user's mistake as one line, once for all processes that ``torchrun`` started here."""
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         time.sleep(1)  # most mistakes are found by all: the first says it, whereupon torchrun ends the others
-    print(f"error: {error}", file=sys.stderr)
+    lines = map(printable, str(error).split("\n"))
+    print("error: " + "\n".join(lines), file=sys.stderr)
     tell_torchrun(f"error: {error}")
 
 

@@ -5,15 +5,35 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import os
+import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from pu_unet_monai.errors import UserError
 
-__all__ = ["atomic_path", "file_sha256", "make_folder", "read_csv", "read_json", "write_csv", "write_json"]
+__all__ = [
+    "ANY_NAME",
+    "atomic_path",
+    "file_sha256",
+    "make_folder",
+    "read_csv",
+    "read_json",
+    "temporary_folder",
+    "write_csv",
+    "write_json",
+]
+
+ANY_NAME = "backslashreplace"
+"""How text files are written that hold names of files, which need not be text: a byte that is none as an escape."""
+
+_LOCK = ".lock"
 
 
 def make_folder(path: Path) -> None:
@@ -81,6 +101,37 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Make a folder that is removed when the block ends, and remove those that killed programs left.
+
+    Such a folder is in use as long as a lock beside it is held, which ends with its program in whatever way that ends.
+
+    Args:
+        parent: where to make it.
+        prefix: how its name begins, which is that of nothing else; a dot hides it.
+
+    Yields:
+        The folder.
+    """
+    for leftover in parent.glob(f"{prefix}*{_LOCK}"):
+        with contextlib.suppress(Timeout, OSError), FileLock(leftover, timeout=0):
+            _remove_with_lock(leftover)
+    lock = parent / f"{prefix}{uuid.uuid4().hex}{_LOCK}"
+    with FileLock(lock, mode=0o600):
+        folder = lock.with_suffix("")
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            _remove_with_lock(lock)
+
+
+def _remove_with_lock(lock: Path) -> None:
+    shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+    lock.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file, whole or not at all.
 
@@ -109,10 +160,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
         UserError: as :func:`atomic_path`.
     """
     names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.getvalue().encode(errors=ANY_NAME))
 
 
 def file_sha256(path: Path) -> str:

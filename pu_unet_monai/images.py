@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy import ndimage
 
 from pu_unet_monai.errors import UserError
+from pu_unet_monai.orientation import turn_upright
 
-__all__ = ["IMAGE_SUFFIXES", "read_mask", "read_rgb"]
+__all__ = ["IMAGE_SUFFIXES", "UNREADABLE", "read_mask", "read_rgb"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Endings of the file names that count as images."""
+
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises of damaged files, and of those that are none of images."""
 
 _GREY_SHARE = 0.3
 _EDGE_WIDTH = 4
@@ -32,7 +37,7 @@ def read_rgb(path: str | os.PathLike[str]) -> Image.Image:
         path: a file that Pillow reads.
 
     Raises:
-        UserError: if the file is missing, cut short, or no image.
+        UserError: if the file is missing, cut short, no image, or damaged where its EXIF says which way up it is.
     """
     return _to_8_bits(_open(path), path).convert("RGB")
 
@@ -75,8 +80,8 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return turn_upright(image)
+    except UNREADABLE as error:
         reason = str(error).replace(f" {str(path)!r}", "")
         raise UserError(f"{path}: not a readable image ({reason}); export or copy it again") from error
 

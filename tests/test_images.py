@@ -96,6 +96,46 @@ def test_exif_orientation_is_applied_to_image_and_mask(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "photo.jpg"), np.rot90(stored, -1) > 0)
 
 
+def write_photo(path, change=lambda block: block):
+    """Write a photo that lies on its side, of a camera that says who made it."""
+    exif = Image.Exif()
+    exif[0x010F] = "a maker of cameras"
+    exif[0x0112] = 6
+    Image.fromarray(SQUARE).save(path, exif=change(exif.tobytes()), quality=95)
+
+
+def test_exif_orientation_is_found_behind_a_damaged_tag(tmp_path):
+    write_photo(tmp_path / "photo.jpg", lambda block: block.replace(b"a maker of cameras", b""))
+    assert np.array_equal(read_mask(tmp_path / "photo.jpg"), np.rot90(SQUARE, -1) > 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            b"\x01\x12\0\x03\0\0\0\x01\0\x06",
+            b"\x01\x12\0\x03\0\0\0\x01\0\x26",
+            "its EXIF orientation is 38, expected 1 to 8",
+        ),
+        (b"\x01\x12\0\x03\0\0\0\x01", b"\x01\x12\0\x03\0\0\0\x02", "its EXIF data have 2 orientations"),
+        (b"\x01\x12\0\x03", b"\x01\x12\0\x63", "its EXIF data are damaged"),
+        (b"MM\0*", b"MM\0+", "its EXIF data are damaged"),
+        (b"MM\0*\0\0\0\x08", b"MM\0*\0\x7f\0\x08", "its EXIF data are damaged"),
+    ],
+)
+def test_exif_that_does_not_tell_which_way_up_is_an_error(tmp_path, old, new, message):
+    write_photo(tmp_path / "photo.jpg", lambda block: block.replace(old, new))
+    for read in (read_rgb, read_mask):
+        with pytest.raises(UserError, match=rf"photo\.jpg: not a readable image \({re.escape(message)}\)"):
+            read(tmp_path / "photo.jpg")
+
+
+def test_orientation_in_xmp_is_applied(tmp_path):
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
+    Image.fromarray(SQUARE).save(tmp_path / "photo.jpg", xmp=packet, quality=95)
+    assert np.array_equal(read_mask(tmp_path / "photo.jpg"), np.rot90(SQUARE) > 0)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", "truncated", "missing"])
 def test_unreadable_image_is_named(content, tmp_path):
     path = tmp_path / "image.png"

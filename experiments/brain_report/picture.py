@@ -21,6 +21,7 @@ from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.label_numbering import CLASS_NAMES
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path
+from pu_unet_monai.printable import printable
 from pu_unet_monai.transforms import LabelToRegionsd, LoadVolumed, RegionsToLabeld
 
 __all__ = ["draw_slice"]
@@ -47,7 +48,7 @@ def draw_slice(output: Path, names: Sequence[str], dataset_dir: Path, datalist: 
     background = np.asarray(volumes["image"][0, :, :, z])
     rows = math.ceil((1 + len(maps)) / _COLUMNS)
     figure = Figure(figsize=(2.4 * _COLUMNS, 2.7 * rows + 0.8), layout="constrained")
-    figure.suptitle(f"{case}, axial slice {z}", fontsize=10)
+    figure.suptitle(f"{printable(case)}, axial slice {z}", fontsize=10, parse_math=False)
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for panel in axes:
         panel.set_axis_off()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from pu_unet_monai.commands.options import add_trust
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.errors import UserError, first_cause
 from pu_unet_monai.evaluation.pictures import NOTICE
-from pu_unet_monai.files import make_folder, write_json
+from pu_unet_monai.files import make_folder, temporary_folder, write_json
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.comparison import Reference, difference, references
 from pu_unet_monai.runtime.formats import AXES, FORMATS, INPUT, OUTPUT, Format, check_packages
@@ -84,11 +83,11 @@ def run(args: argparse.Namespace) -> int:
     expected = references(bundle.network, bundle.in_channels, bundle.spatial_dims)
     exported, refused = {}, {}
     with (
-        tempfile.TemporaryDirectory(prefix=".export-", dir=args.output) as temporary,
+        temporary_folder(args.output, ".export-") as temporary,
         tqdm(total=len(formats) * (1 + len(expected)), desc="exporting", disable=None) as progress,
     ):
         for name in formats:
-            files = [Path(temporary) / f"{bundle.name}{suffix}" for suffix in FORMATS[name].suffixes]
+            files = [temporary / f"{bundle.name}{suffix}" for suffix in FORMATS[name].suffixes]
             entry, problem = _export(bundle, FORMATS[name], files[0], expected, progress)
             problem = problem or _too_far(entry["differences"], args.tolerance)
             if problem:

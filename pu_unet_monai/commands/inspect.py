@@ -11,7 +11,7 @@ from pu_unet_monai.errors import UserError
 from pu_unet_monai.inspection.bundle_files import list_files
 from pu_unet_monai.inspection.completeness import missing_properties, schema_errors
 from pu_unet_monai.inspection.config_code import find_code, read_configs
-from pu_unet_monai.inspection.printable import printable
+from pu_unet_monai.printable import printable
 
 __all__ = ["add_arguments", "run"]
 

@@ -20,10 +20,11 @@ from pu_unet_monai.errors import INTERRUPTED, UserError, find_mendable, first_ca
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import make_folder, write_json
 from pu_unet_monai.inferers.runtime import AUTO, RuntimeInferer
+from pu_unet_monai.printable import printable, say
 from pu_unet_monai.runtime.accelerate import PRECISIONS, RUNTIMES
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
-from pu_unet_monai.runtime.earlier_results import warn_of_other_weights
+from pu_unet_monai.runtime.earlier_results import earlier_results, warn_of_other_weights
 from pu_unet_monai.runtime.malloc import keep_freed_memory
 from pu_unet_monai.runtime.memory import peak_resident_bytes
 from pu_unet_monai.runtime.processes import Processes
@@ -116,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
         results, interrupted = _segment_each(
             processes.share(cases.found),
             lambda case: segment(case) | {"runtime": _runtime(bundle)},
+            lambda name: earlier_results(args.output, Path(name).stem if bundle.spatial_dims == 2 else name),
             silent=not processes.is_first,
         )
     shares = processes.gather((results, interrupted, _peak_bytes(bundle.device)))
@@ -131,22 +133,22 @@ def run(args: argparse.Namespace) -> int:
     outcome: dict[str, list] = {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
     weights_note = _write_report(args.output, bundle, max(peak for *_, peak in shares), outcome)
     if cases.skipped:
-        print(f"left aside: {join_some(cases.skipped)}")
+        say(f"left aside: {join_some(cases.skipped)}")
     for case in done:
         if "note" in case:
-            print(f"{case['case']}: {case['note']}")
+            say(f"{case['case']}: {case['note']}")
         if "warning" in case:
-            print(f"warning: {case['case']}: {case['warning']}")
+            say(f"warning: {case['case']}: {case['warning']}")
     for failure in failed:
-        print("failed: " + ": ".join(filter(None, failure.values())))
-    print(f"{len(done)} of {len(cases.found) + len(cases.problems)} cases segmented: {args.output}")
+        say("failed: " + ": ".join(filter(None, failure.values())))
+    say(f"{len(done)} of {len(cases.found) + len(cases.problems)} cases segmented: {args.output}")
     for how in sorted({"{runtime} in {precision}".format(**case["runtime"]) for case in done if case["runtime"]}):
-        print(f"computed by {how}")
+        say(f"computed by {how}")
     if weights_note:
-        print(f"weights: {weights_note}")
-    print(NOTICE)
+        say(f"weights: {weights_note}")
+    say(NOTICE)
     if interrupted:
-        print(f"interrupted; not run: {join_some(not_run)}")
+        say(f"interrupted; not run: {join_some(not_run)}")
         return INTERRUPTED
     if failed:
         tell_torchrun(f"{len(failed)} cases failed, see {args.output / 'report.json'}")
@@ -155,23 +157,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _segment_each(
-    cases: dict[str, Any], segment: Callable[[Any], dict[str, Any]], silent: bool
+    cases: dict[str, Any],
+    segment: Callable[[Any], dict[str, Any]],
+    results_of: Callable[[str], set[tuple[str, int, int]]],
+    silent: bool,
 ) -> tuple[dict[str, dict[str, Any]], bool]:
-    """Segment cases one by one.
+    """Segment cases one by one; of one that fails, say what lies there from before, lest it be taken for its result.
 
     Returns:
         What the report says of each that was begun, a failed one having an ``error``, and whether Ctrl-C ended it.
     """
     results: dict[str, dict[str, Any]] = {}
     for name, case in tqdm(cases.items(), desc="segmenting", unit="case", disable=silent or None):
-        started = time.perf_counter()
+        started, earlier = time.perf_counter(), results_of(name)
         try:
             results[name] = segment(case) | {"seconds": round(time.perf_counter() - started, 3)}
         except KeyboardInterrupt:
             return results, True
         except Exception as error:
-            reason = str(find_mendable(error) or first_cause(error)).splitlines()[0]
-            results[name] = {"image": name, "error": reason}
+            reason = str(find_mendable(error) or first_cause(error))
+            if older := sorted(file for file, *_ in earlier & results_of(name)):
+                reason += f"; of an earlier run there still is {join_some(older)}"
+            results[name] = {"image": name, "error": printable(reason)}
     return results, False
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pu_unet_monai.comparison.cell import Cell
 from pu_unet_monai.evaluation.pictures import NOTICE, PREDICTION, TRUTH, Example, overlay, read_examples
 from pu_unet_monai.files import atomic_path
+from pu_unet_monai.printable import printable
 
 __all__ = ["draw_comparison"]
 
@@ -38,11 +39,11 @@ def draw_comparison(cells: Sequence[Cell], path: Path) -> None:
     grid = figure.subplots(len(cases), 1 + len(columns), squeeze=False)
     for axes, (case, example) in zip(grid, cases.items(), strict=True):
         axes[0].imshow(overlay(example.image, example.truth, TRUTH))
-        axes[0].set_title(f"{case[:24]}\ntruth", fontsize=7)
+        axes[0].set_title(f"{printable(case[:24])}\ntruth", fontsize=7, parse_math=False)
         for axis, (name, examples) in zip(axes[1:], columns.items(), strict=True):
             found = examples[case]
             axis.imshow(overlay(overlay(found.image, found.truth, TRUTH), found.prediction, PREDICTION))
-            axis.set_title(f"{textwrap.fill(name, 28)}\n{_dice(found)}", fontsize=7)
+            axis.set_title(f"{textwrap.fill(printable(name), 28)}\n{_dice(found)}", fontsize=7, parse_math=False)
         for axis in axes:
             axis.set_axis_off()
     figure.supxlabel(NOTICE, fontsize=8)

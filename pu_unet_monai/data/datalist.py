@@ -11,7 +11,8 @@ from typing import Any
 
 from monai.utils import ensure_tuple
 
-from pu_unet_monai.data.label_numbering import NUMBERINGS
+from pu_unet_monai.data.label_numbering import NUMBERINGS, is_numbering
+from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 from pu_unet_monai.errors import UserError, join_some
 from pu_unet_monai.images import IMAGE_SUFFIXES
@@ -20,6 +21,7 @@ __all__ = ["image_of", "is_image", "list_images", "list_volumes", "load_datalist
 
 _SECTIONS = ("training", "validation", "test")
 _PATH_KEYS = ("image", "label")
+_BINARY = "binary"
 
 
 def load_datalist(
@@ -44,8 +46,8 @@ def load_datalist(
 
     Raises:
         UserError: if the datalist or the folder is missing or of another form, a class does not exist, the numbering is
-            not said, the section is empty, or paths of any section lead out of the folder or do not exist (all of them
-            in one message).
+            not said or not known, channels are in no order, the section is empty, or paths of any section lead out of
+            the folder or do not exist (all of them in one message).
     """
     content = _read_json(Path(datalist_file))
     sections = _find_sections(content, section, datalist_file)
@@ -53,6 +55,8 @@ def load_datalist(
     if not folder.is_dir():
         raise UserError(f"dataset_dir {folder}: no such folder; give the folder of the images with --dataset_dir DIR.")
     _check_paths(sections, folder, datalist_file)
+    numbering = content.get("label_numbering", _BINARY)
+    _check_meanings(numbering, sections, datalist_file)
     excluded = ensure_tuple(exclude_classes)
     classes = {entry["class"] for entries in sections.values() for entry in entries if "class" in entry}
     if unknown := [name for name in excluded if name not in classes]:
@@ -62,13 +66,12 @@ def load_datalist(
     entries = [entry for entry in sections[section] if entry.get("class") not in excluded]
     if not entries:
         raise UserError(f'{datalist_file}: no entry under "{section}" (exclude_classes: {list(excluded)}).')
-    numbering = content.get("label_numbering", "binary")
-    if numbered and numbering == "binary":
+    if numbered and numbering == _BINARY:
         raise UserError(
             f"{datalist_file}: no label_numbering, expected {' or '.join(map(repr, NUMBERINGS))}: is 1 edema or core? "
             "Write the datalist with python -m data_prep.brats."
         )
-    shared = {} if numbering == "binary" else {"numbering": numbering}
+    shared = {} if numbering == _BINARY else {"numbering": numbering}
     return [entry | shared | {key: _with_folder(entry[key], folder) for key in _PATH_KEYS} for entry in entries]
 
 
@@ -183,6 +186,32 @@ def _check_paths(
             f"dataset_dir {folder}: {len(missing)} files of {datalist_file} are not there: {join_some(missing)}. "
             "Is it the folder that the datalist was made from?"
         )
+
+
+def _check_meanings(
+    numbering: Any, sections: dict[str, list[dict[str, Any]]], datalist_file: str | os.PathLike[str]
+) -> None:
+    """Refuse what transforms would stumble over once the images are read."""
+    problems = []
+    if numbering != _BINARY and not is_numbering(numbering):
+        problems.append(f"label_numbering {numbering!r} (expected {', '.join(map(repr, (_BINARY, *NUMBERINGS)))})")
+    for section, entries in sections.items():
+        for number, entry in enumerate(entries):
+            if "numbering" in entry and not is_numbering(entry["numbering"]):
+                expected = " or ".join(map(repr, NUMBERINGS))
+                problems.append(f"{section}[{number}] numbering {entry['numbering']!r} (expected {expected})")
+            if not _is_channel_order(entry.get("channel_order")):
+                expected = f"each of 0 to {len(MODALITIES) - 1} once"
+                problems.append(f"{section}[{number}] channel_order {entry['channel_order']!r} (expected {expected})")
+    if problems:
+        raise UserError(f"{datalist_file}: {join_some(problems)}; write it again with python -m data_prep.<dataset>.")
+
+
+def _is_channel_order(value: Any) -> bool:
+    if value is None:
+        return True
+    whole = isinstance(value, list) and all(type(index) is int for index in value)  # True and 1.0 equal 1
+    return whole and sorted(value) == list(range(len(MODALITIES)))
 
 
 def _is_file(path: Path) -> bool:

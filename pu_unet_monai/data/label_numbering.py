@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pu_unet_monai.errors import UserError
 
-__all__ = ["CLASS_NAMES", "NUMBERINGS", "REGIONS", "REGIONS_OF", "check_numbering"]
+__all__ = ["CLASS_NAMES", "NUMBERINGS", "REGIONS", "REGIONS_OF", "check_numbering", "is_numbering"]
 
 NUMBERINGS: dict[str, dict[str, tuple[int, ...]]] = {
     "brats": {"non-enhancing core": (1,), "edema": (2,), "enhancing tumour": (3, 4)},  # 4 before BraTS 2023
@@ -26,6 +28,11 @@ CLASS_NAMES: tuple[str, ...] = ("background", *NUMBERINGS["brats"])
 """The classes by index: a label map in the numbering ``brats`` as we write it holds class indices."""
 
 
+def is_numbering(value: Any) -> bool:
+    """Tell whether a value, whatever a file says, is the name of a numbering of brain tumours."""
+    return isinstance(value, str) and value in NUMBERINGS
+
+
 def check_numbering(name: str) -> None:
     """Refuse a name that is no numbering of brain tumours.
 
@@ -35,5 +42,5 @@ def check_numbering(name: str) -> None:
     Raises:
         UserError: if it is not a key of ``NUMBERINGS``.
     """
-    if name not in NUMBERINGS:
+    if not is_numbering(name):
         raise UserError(f"label_numbering: {name!r} is not known; set it to {' or '.join(map(repr, NUMBERINGS))}.")

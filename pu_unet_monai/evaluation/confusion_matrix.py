@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path
+from pu_unet_monai.printable import printable
 
 __all__ = ["class_scores", "draw_confusion_matrix"]
 
@@ -54,12 +55,12 @@ def draw_confusion_matrix(matrix: NDArray[np.integer], names: Sequence[str], pat
     shares = np.divide(matrix, truth, out=np.full(matrix.shape, np.nan), where=truth > 0)
     size = 2.5 + 0.9 * len(names)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(printable(title), fontsize=10, parse_math=False)
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(names))
-    axes.set_xticks(ticks, names, rotation=30, ha="right", fontsize=8)
-    axes.set_yticks(ticks, names, fontsize=8)
+    ticks, classes = range(len(names)), [printable(name) for name in names]
+    axes.set_xticks(ticks, classes, rotation=30, ha="right", fontsize=8, parse_math=False)
+    axes.set_yticks(ticks, classes, fontsize=8, parse_math=False)
     axes.set(xlabel="prediction", ylabel="truth")
     for (row, column), share in np.ndenumerate(shares):
         text = "-" if np.isnan(share) else f"{100 * share:.1f} %\n{matrix[row, column]:,}"

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import ANY_NAME, atomic_path
+from pu_unet_monai.printable import printable
 
 __all__ = [
     "NOTICE",
@@ -95,7 +96,7 @@ def draw_gallery(examples: Sequence[Example], path: Path, title: str) -> None:
     """
     rows = len(examples)
     figure = Figure(figsize=(7.5, 2.5 * rows + 1.0), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(printable(title), parse_math=False)
     axes = figure.subplots(rows, 3, squeeze=False)
     for row, example in zip(axes, examples, strict=True):
         panels = {
@@ -105,7 +106,7 @@ def draw_gallery(examples: Sequence[Example], path: Path, title: str) -> None:
         }
         for axis, (name, panel) in zip(row, panels.items(), strict=True):
             axis.imshow(panel)
-            axis.set_title(example.title if name == "image" else name, fontsize=8)
+            axis.set_title(printable(example.title) if name == "image" else name, fontsize=8, parse_math=False)
             axis.set_axis_off()
     figure.supxlabel(NOTICE, fontsize=8)
     with atomic_path(path) as temporary:
@@ -145,9 +146,10 @@ def curves(rows: Sequence[Mapping[str, str]], metric: str) -> Figure:
 
 
 def read_examples(path: Path) -> dict[str, Example]:
-    """Read the examples that :class:`~pu_unet_monai.handlers.ExamplesWriter` wrote, by case."""
+    """Read the examples that :class:`~pu_unet_monai.handlers.ExamplesWriter` wrote, by case as in ``scores.csv``."""
     with np.load(path) as arrays:
+        names = [str(case).encode(errors=ANY_NAME).decode() for case in arrays["cases"]]
         return {
-            str(case): Example(str(case), *(arrays[f"{panel}_{number}"] for panel in ("image", "truth", "prediction")))
-            for number, case in enumerate(arrays["cases"])
+            case: Example(case, *(arrays[f"{panel}_{number}"] for panel in ("image", "truth", "prediction")))
+            for number, case in enumerate(names)
         }

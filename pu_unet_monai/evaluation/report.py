@@ -19,7 +19,7 @@ from PIL import Image
 from pu_unet_monai.evaluation.pictures import NOTICE, Example, curves, outlines
 from pu_unet_monai.evaluation.scores import Row, dice_columns, key_scores, metrics_of, scores_of, summarise
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import ANY_NAME, atomic_path
 
 __all__ = ["Evaluation", "write_report"]
 
@@ -87,7 +87,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     }
     write_results(results, _markdown(evaluation, summary), folder / "report")
     with atomic_path(folder / "report.html") as path:
-        path.write_text(_html(evaluation, summary), encoding="utf-8")
+        path.write_text(_html(evaluation, summary), encoding="utf-8", errors=ANY_NAME)
 
 
 def _score_table(summary: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pu_unet_monai.files import atomic_path, write_json
+from pu_unet_monai.files import ANY_NAME, atomic_path, write_json
 
 __all__ = ["markdown_table", "write_results"]
 
@@ -26,4 +26,4 @@ def write_results(results: Mapping[str, Any], text: str, stem: Path) -> None:
     """Write ``<stem>.json`` and ``<stem>.md``."""
     write_json(stem.with_suffix(".json"), results)
     with atomic_path(stem.with_suffix(".md")) as path:
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(text + "\n", encoding="utf-8", errors=ANY_NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.evaluation.grey import grey_levels
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import atomic_path
+from pu_unet_monai.printable import printable
 
 __all__ = ["draw_three_planes"]
 
@@ -24,6 +26,8 @@ _COLOURS = {"WT": "#ffd200", "TC": "#ff5ac8", "ET": "#ff2d2d"}
 _NAMES = {"WT": "whole tumour", "TC": "tumour core", "ET": "enhancing tumour"}
 _BACKGROUNDS = ("FLAIR", "T1gd")
 """What radiologists look for edema and enhancement on."""
+_LINE = 100
+"""Letters of the title in a line."""
 _PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 _LETTERS = {"sagittal": "AP", "coronal": "RL", "axial": "RL"}
 """What lies at the left and the right of each plane, of an array in the orientation LPS."""
@@ -55,7 +59,10 @@ def draw_three_planes(
     shown = [index for index, name in enumerate(channels) if name in _BACKGROUNDS] or [0]
     whole = regions[REGIONS.index("WT")] != 0
     figure = Figure(figsize=(9, 0.6 + 3 * len(shown)), layout="constrained")
-    figure.suptitle(title, fontsize=10, wrap=True)
+    lines = [
+        textwrap.fill(printable(line), _LINE) for line in title.split("\n")
+    ]  # Matplotlib's wrapping reads $ as math
+    figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
     for row, channel in zip(figure.subplots(len(shown), 3, squeeze=False), shown, strict=True):
         background = grey_levels(image[channel])
         for axes, (plane, axis) in zip(row, reversed(_PLANES.items()), strict=True):
@@ -64,7 +71,7 @@ def draw_three_planes(
             sides = [size for i, size in enumerate(spacing) if i != axis]
             _draw_plane(axes, np.take(background, index, axis), masks, plane, sides[1] / sides[0])
             number = _number_in_file(index, axis, whole.shape, to_file)
-            axes.set_title(f"{channels[channel]}, {plane} {number}", fontsize=8)
+            axes.set_title(f"{printable(channels[channel])}, {plane} {number}", fontsize=8, parse_math=False)
     handles = [Line2D([], [], color=colour, label=_NAMES[name]) for name, colour in _COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False, title=NOTICE)
     with atomic_path(path) as temporary:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from pu_unet_monai.files import file_sha256
-from pu_unet_monai.inspection.printable import printable
+from pu_unet_monai.printable import printable
 
 __all__ = ["BundleFile", "list_files"]
 

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.inspection.known_expressions import GLOBALS, REFERENCE, concern_about_expression
 from pu_unet_monai.inspection.known_targets import concern_about_argument, concern_about_target
-from pu_unet_monai.inspection.printable import printable
+from pu_unet_monai.printable import printable
 
 __all__ = ["Code", "find_code", "read_configs", "refuse_foreign_code"]
 

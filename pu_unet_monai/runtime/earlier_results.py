@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import read_json
+from pu_unet_monai.printable import say
 
-__all__ = ["warn_of_other_weights"]
+__all__ = ["earlier_results", "warn_of_other_weights"]
+
+_ENDINGS = (".png", "_overlay.png", "_seg.nii.gz", "_prob.nii.gz", "_seg.dcm")
+"""Of the names of all files that a case may leave."""
+
+
+def earlier_results(output: Path, case: str) -> set[tuple[str, int, int]]:
+    """Return the files of a case that are in a folder: their names, and by what one is told from its replacement.
+
+    Args:
+        output: the folder.
+        case: the name that the case's results have.
+    """
+    found = set()
+    for name in (f"{case}{ending}" for ending in _ENDINGS):
+        with contextlib.suppress(OSError):
+            file = (output / name).stat()
+            found.add((name, file.st_ino, file.st_mtime_ns))
+    return found
 
 
 def warn_of_other_weights(output: Path, weights_sha256: str) -> None:
@@ -26,8 +46,7 @@ def warn_of_other_weights(output: Path, weights_sha256: str) -> None:
         return
     earlier = made_with.get("weights (SHA-256)", made_with.get("weights_sha256"))
     if earlier and earlier != weights_sha256:
-        print(
+        say(
             f"warning: {output}: holds results of other weights ({str(earlier)[:8]}, now {weights_sha256[:8]}); those "
-            "of the same names are replaced, others stay beside the new ones",
-            flush=True,
+            "of the same names are replaced, others stay beside the new ones"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +17,7 @@ from pu_unet_monai.dicom.read import SeriesVolume, read_series
 from pu_unet_monai.dicom.segmentation import write_segmentation
 from pu_unet_monai.dicom.study import Study, find_studies, parse_choices
 from pu_unet_monai.errors import UserError, find_user_error
+from pu_unet_monai.files import temporary_folder
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.runtime.segment_volume import segment_volume
@@ -94,8 +94,8 @@ def segment_study(
 
 def _segment(bundle: TrainedBundle, name: str, image: MetaTensor, output: Path, probabilities: bool) -> dict[str, Any]:
     """Segment an image by way of a file, which gives the results their geometry."""
-    with tempfile.TemporaryDirectory(prefix=".dicom-", dir=output) as folder:
-        path = Path(folder) / f"{name}.nii"
+    with temporary_folder(output, ".dicom-") as folder:
+        path = folder / f"{name}.nii"
         nibabel.save(_to_nifti(image), path)
         try:
             case = segment_volume(bundle, VolumeCase(name, (path,), None), output, probabilities)

@@ -18,6 +18,7 @@ from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation.volume_pictures import draw_three_planes
 from pu_unet_monai.inferers import ForegroundInferer
+from pu_unet_monai.printable import printable
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.transforms import LabelToRegions, SaveLabelMap
@@ -127,7 +128,7 @@ def _draw(
 ) -> None:
     image, label_map = result[CommonKeys.IMAGE], result[GRID]
     regions = convert_to_numpy(LabelToRegions(bundle.numbering or "brats")(label_map))
-    title = f"{name}: " + ", ".join(f"{region} {volumes[region]:.1f} mL" for region in ("WT", "TC", "ET"))
+    title = f"{printable(name)}: " + ", ".join(f"{region} {volumes[region]:.1f} mL" for region in ("WT", "TC", "ET"))
     if forced:
         title += "\nFORCED, the input is not what the network was trained on: " + "; ".join(forced)
     spacing = tuple(label_map.pixdim.tolist())

@@ -61,7 +61,7 @@ class LoadVolume(Transform):
             (C, x, y, z) with affine and name of the (first) file.
 
         Raises:
-            UserError: if a file cannot be read, the number of channels is wrong, or the grids differ.
+            UserError: if a file cannot be read, the number or order of channels is wrong, or the grids differ.
         """
         files = self._with_siblings(list(ensure_tuple(paths)))
         volumes = [read_volume(path, self.dtype, self.keep_integers) for path in files]
@@ -70,6 +70,11 @@ class LoadVolume(Transform):
             raise UserError(
                 f"{_names(files)}: {found} channel(s), expected {self.channels}"
                 f"{' (FLAIR, T1w, T1gd, T2w)' if self.channels == 4 else ''}; give one 4D file or four 3D files."
+            )
+        if channel_order is not None and sorted(channel_order) != list(range(self.channels)):
+            raise UserError(
+                f"{_names(files)}: channel_order {list(channel_order)}, expected each of 0 to {self.channels - 1} "
+                "once; mend the datalist."
             )
         volume = volumes[0] if len(volumes) == 1 else self._stack(volumes, files)
         volume.meta["case"] = name_of_files(files)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from pu_unet_monai.__main__ import main
 from pu_unet_monai.networks.nets import PUUNet
 from pu_unet_monai.runtime.bundle import TrainedBundle
+from tests.reliability.tally import examples
 
 SIZES = {"wide.png": (70, 40), "tall.jpg": (33, 61), "Grey Image.png": (48, 48)}
 
@@ -221,3 +227,76 @@ def test_wrong_runtime_and_precision(bundle, images, tmp_path, capsys):
     assert predict(bundle, images, tmp_path / "out", "--set", "runtime=engine") == 2
     assert "runtime must be one of auto, eager, compile, openvino, got 'engine'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+FILE_NAMES = st.builds(
+    lambda stem, suffix: os.fsdecode(stem.replace(b"/", b"$").replace(b"\0", b"%") + suffix),
+    st.binary(min_size=1, max_size=60)
+    | st.text(st.sampled_from("$\\_^{}%\n\r\t\x1b~ü漢.-* '\""), min_size=1, max_size=20).map(str.encode),
+    st.sampled_from([b".png", b".PNG", b".jpg", b".tif", b".bmp"]),
+)
+
+
+@examples(short=8, full=200)
+@given(names=st.lists(FILE_NAMES, min_size=1, max_size=6, unique=True))
+@example(names=["p$1_$2.png", "M\udcfcller.png", "a\nb.png", "100%_{x}^.png"])
+def test_any_file_name_gives_a_mask_or_one_line(bundle, tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "in").mkdir()
+    for name in names:
+        Image.new("RGB", (20, 16), (200, 90, 30)).save(folder / "image.png")
+        shutil.move(folder / "image.png", folder / "in" / name)
+    (folder / "in" / "M\udcfcller.txt").touch()
+    out, error = io.TextIOWrapper(io.BytesIO(), "utf-8", "strict"), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        code = predict(bundle, folder / "in", folder / "out", "--set", "amp=false")
+    out.seek(0)
+    if code == 2:  # nothing but hidden ones, or two with one stem
+        assert error.getvalue().count("\n") == 1
+        assert "holds no image" in error.getvalue() or "the same name" in error.getvalue()
+        return
+    assert code == 0, out.read()
+    report = json.loads((folder / "out" / "report.json").read_text())
+    assert {case["image"] for case in report["cases"]} | set(report["skipped"]) == {*names, "M\udcfcller.txt"}
+    for case in report["cases"]:
+        for result in (case["mask"], case["overlay"]):
+            with Image.open(folder / "out" / result) as picture:
+                assert picture.size == (20, 16)
+    said = out.read()
+    assert len(said.splitlines()) == 4  # left aside, cases segmented, computed by, the notice
+    assert "M\\udcfcller.txt" in said
+
+
+def test_names_of_failed_images_are_one_line(bundle, images, tmp_path, capsys):
+    (images / "a\nfailed: \x1b[2Jb\udcfc.png").write_text("no image")
+    assert predict(bundle, images, tmp_path / "out") == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 1
+    assert failed[0].startswith("failed: a\\nfailed: \\x1b[2Jb\\udcfc.png: ")
+    assert failed[0].endswith("export or copy it again")
+
+
+def test_older_results_of_a_case_that_fails_are_named(bundle, images, tmp_path, capsys):
+    assert predict(bundle, images, tmp_path / "out") == 0
+    before = (tmp_path / "out" / "wide.png").read_bytes()
+    for name in ("wide.png", "new.png"):
+        (images / name).write_text("no image")
+    capsys.readouterr()
+    assert predict(bundle, images, tmp_path / "out") == 1
+    assert (tmp_path / "out" / "wide.png").read_bytes() == before
+    new, wide = json.loads((tmp_path / "out" / "report.json").read_text())["failed"]
+    assert wide["error"].endswith("; of an earlier run there still is wide.png, wide_overlay.png")
+    assert "earlier run" not in new["error"]
+    said = capsys.readouterr().out
+    assert wide["error"] in said
+    assert said.count("earlier run") == 1  # none of the cases that went well
+
+
+def test_results_of_this_run_are_no_older_ones(bundle, images, tmp_path):
+    """The mask is new, and of the overlay, which cannot be replaced, the one before remains."""
+    assert predict(bundle, images / "wide.png", tmp_path / "out") == 0
+    (tmp_path / "out" / "wide_overlay.png").unlink()
+    (tmp_path / "out" / "wide_overlay.png").mkdir()
+    assert predict(bundle, images / "wide.png", tmp_path / "out") == 1
+    (failure,) = json.loads((tmp_path / "out" / "report.json").read_text())["failed"]
+    assert failure["error"].endswith("; of an earlier run there still is wide_overlay.png")

@@ -21,7 +21,9 @@ from pu_unet_monai.__main__ import main
 from pu_unet_monai.data.modalities import MODALITIES
 from pu_unet_monai.networks.nets import PUUNet
 from pu_unet_monai.volumes import resample
+from tests.bundles.conftest import child_environment
 from tests.commands.conftest import network
+from tests.conftest import PYTHON
 
 hd = pytest.importorskip("highdicom", reason="highdicom is not installed (extra dicom)")
 pydicom = pytest.importorskip("pydicom")
@@ -445,3 +447,21 @@ def test_terminated_run_leaves_no_copy_of_the_images(bundle, head, tmp_path):
     assert process.returncode == 143
     assert "Traceback" not in said
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_what_a_killed_program_left_of_a_patient_is_removed(bundle, head, tmp_path):
+    source, output = write(tmp_path / "dicom", head), tmp_path / "out"
+    places = ["--bundle", bundle, "--input", source, "--output", output]
+    command = [PYTHON, "-m", "pu_unet_monai", "predict", *map(str, places), "--runtime", "eager"]
+    with subprocess.Popen(
+        command, env=child_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 300
+        while not list(output.glob(".dicom-*/*.nii")):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.kill()
+    assert list(output.glob(".dicom-*/*.nii"))
+    assert predict(bundle, source, output) == 0
+    assert not list(output.glob(".*"))

@@ -368,3 +368,28 @@ def test_runtimes_give_the_same_label_maps(bundle, phantom, tmp_path, capsys):
         assert dice(maps["eager"] == label, maps["openvino"] == label) > 0.999
     assert predict(bundle, case, tmp_path / "short", "--runtime", "openvino", "--set", "memory_budget=4GB") == 2
     assert "memory_budget cannot be kept" in capsys.readouterr().err
+
+
+def test_any_case_name_can_be_segmented(bundle, phantom, tmp_path):
+    names = ["p$1_$2", "M\udcfcller", "a\nb", "100%_{x}^"]
+    (tmp_path / "in").mkdir()
+    voxels, affine = image_of(case_folders(phantom)[0])
+    for name in names:
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "in" / "image.nii")
+        (tmp_path / "in" / "image.nii").rename(tmp_path / "in" / f"{name}.nii")
+    assert predict(bundle, tmp_path / "in", tmp_path / "out", "--runtime", "eager") == 0
+    for name in names:
+        assert seg(tmp_path / "out" / f"{name}_seg.nii.gz").shape == SHAPE
+        assert (tmp_path / "out" / f"{name}.png").is_file()
+
+
+def test_older_results_of_a_case_that_fails_are_named(bundle, phantom, tmp_path):
+    (tmp_path / "in").mkdir()
+    image = tmp_path / "in" / "P.1.nii"
+    nibabel.save(nibabel.Nifti1Image(*image_of(case_folders(phantom)[0])), image)
+    options = ("--runtime", "eager", "--probabilities")
+    assert predict(bundle, image, tmp_path / "out", *options) == 0
+    image.write_bytes(image.read_bytes()[:5000])
+    assert predict(bundle, image, tmp_path / "out", *options) == 1
+    (failure,) = json.loads((tmp_path / "out" / "report.json").read_text())["failed"]
+    assert failure["error"].endswith("; of an earlier run there still is P.1.png, P.1_prob.nii.gz, P.1_seg.nii.gz")

@@ -97,3 +97,32 @@ def test_numbering_has_to_be_said_where_labels_have_one(folder):
         load_datalist(write(folder, training=entries), folder, "training", numbered=True)
     datalist = write(folder, training=entries, label_numbering="decathlon")
     assert load_datalist(datalist, folder, "training", numbered=True)[0]["numbering"] == "decathlon"
+
+
+def test_all_that_transforms_would_stumble_over_is_named_at_once(folder):
+    entry = {"image": "a.png", "label": "m1.png"}
+    training = [entry | {"channel_order": [0, 1, 2, 9]}, entry, entry | {"channel_order": "0123"}]
+    datalist = write(folder, label_numbering=["brats"], training=training, test=[entry | {"numbering": {}}])
+    with pytest.raises(UserError) as raised:
+        load_datalist(datalist, folder, "training")
+    assert str(raised.value).startswith(f"{datalist}: label_numbering ['brats'] (expected 'binary', 'brats', 'decath")
+    for found in (
+        "training[0] channel_order [0, 1, 2, 9] (",
+        "training[2] channel_order '0123' (",
+        "test[0] numbering {}",
+    ):
+        assert found in str(raised.value)
+    assert "training[1]" not in str(raised.value)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [0, 1, 2, 2], [0, 1, 2, 3, 4], [0.0, 1.0, 2.0, 3.0], [0, True, 2, 3], 3])
+def test_orders_of_channels_that_are_none(folder, order):
+    datalist = write(folder, training=[{"image": "a.png", "label": "m1.png", "channel_order": order}])
+    with pytest.raises(UserError, match=r"training\[0\] channel_order .* \(expected each of 0 to 3 once\)"):
+        load_datalist(datalist, folder, "training")
+
+
+@pytest.mark.parametrize("order", [[3, 1, 2, 0], None])
+def test_orders_of_channels(folder, order):
+    datalist = write(folder, training=[{"image": "a.png", "label": "m1.png", "channel_order": order}])
+    assert load_datalist(datalist, folder, "training")[0]["channel_order"] == order

@@ -13,7 +13,7 @@ def test_known_numberings_pass():
         check_numbering(name)
 
 
-@pytest.mark.parametrize("name", ["binary", "BraTS", "", 3])
+@pytest.mark.parametrize("name", ["binary", "BraTS", "", 3, ["brats"], {}, None])
 def test_unknown_numbering_is_refused_with_the_known_ones(name):
     with pytest.raises(UserError, match=r"label_numbering: .* is not known; set it to 'brats' or 'decathlon'"):
         check_numbering(name)

@@ -7,13 +7,14 @@ import random
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests.reliability.damage import damaged
 
-__all__ = ["bad_images", "good_image"]
+__all__ = ["bad_images", "exif_block", "good_image", "with_exif"]
 
 _FORMATS = {"png": "PNG", "jpg": "JPEG", "bmp": "BMP", "tif": "TIFF"}
 
@@ -45,14 +46,45 @@ def bad_images() -> Iterator[tuple[str, bytes]]:
         yield f"mode_{mode}.{'tif' if kind == 'TIFF' else 'jpg'}", _encoded(_in_mode(mode), kind)
     for size in ((1, 1), (1, 40), (40, 1), (3, 500)):
         yield f"size_{size[0]}x{size[1]}.png", _encoded(good_image(size), "PNG")
+    yield from _with_exif()
     yield "bomb.png", _png_header(60_000, 60_000)
     yield "no_width.png", _png_header(0, 10)
     yield "pages.tif", _pages()
 
 
-def _encoded(image: Image.Image, kind: str) -> bytes:
+def exif_block(orientation: int) -> bytes:
+    """Return EXIF data which say, among other things, which way up their picture is: 1 to 8, or what else fits."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "a maker of cameras"
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.XResolution] = 72.0
+    exif[ExifTags.Base.Software] = "a program"
+    return exif.tobytes()
+
+
+def with_exif(kind: str, block: bytes, size: tuple[int, int] = (40, 30)) -> bytes:
+    """Return a picture as JPEG, PNG or TIFF with EXIF data."""
+    return _encoded(good_image(size), kind, exif=block)
+
+
+def _with_exif() -> Iterator[tuple[str, bytes]]:
+    """Yield images whose EXIF data are right, damaged, or say what cannot be."""
+    for suffix, kind in (("jpg", "JPEG"), ("png", "PNG"), ("tif", "TIFF")):
+        for orientation in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255, 65535):
+            yield f"{suffix}_orientation_{orientation}.{suffix}", with_exif(kind, exif_block(orientation))
+    block = exif_block(6)
+    begin = len(b"Exif\0\0")
+    for place in range(begin, begin + 62, 3):  # its head, and the entries of its directory
+        changed = block[:place] + bytes([block[place] ^ 0x5A]) + block[place + 1 :]
+        yield f"exif_byte_{place}.jpg", with_exif("JPEG", changed)
+    for length in (0, 3, 8, 12, 30):
+        yield f"exif_cut_at_{length}.png", with_exif("PNG", block[: begin + length])
+    yield "exif_of_zeros.jpg", with_exif("JPEG", b"Exif\0\0" + bytes(60))
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    image.save(file, kind)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

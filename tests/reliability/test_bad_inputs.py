@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.reliability.bad_itk_volumes import bad_itk_volumes
 from tests.reliability.bad_volumes import AFFINE, bad_volumes, good_voxels
 from tests.reliability.bundles import small_bundle
 from tests.reliability.read_alone import read_alone
+from tests.reliability.shown import shown
 from tests.reliability.time_limit import at_most
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
@@ -59,10 +59,10 @@ def test_images(repository, tmp_path, record):
     assert "good.png" in right
     assert_clear(errors)
     for name in right:  # is right what Pillow reads of the file
-        with Image.open(io.BytesIO((source / name).read_bytes())) as image:
+        with Image.open(source / name) as image:
             grey = image.mode.startswith("I")
-            plain = Image.fromarray((np.asarray(image) // 257).astype(np.uint8)) if grey else image
-            plain.convert("RGB").save(again / f"{Path(name).stem}.png")
+            plain = (np.asarray(image) // 257).astype(np.uint8) if grey else shown(source / name, "RGB")
+        Image.fromarray(plain).convert("RGB").save(again / f"{Path(name).stem}.png")
     assert not predict(bundle, again, tmp_path / "out_again")["failed"]
     for name in right:
         first, second = (

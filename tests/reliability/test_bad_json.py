@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -13,6 +16,7 @@ from pu_unet_monai.data import load_datalist
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.trained_with import write_facts
+from pu_unet_monai.transforms import LabelToRegionsd, LoadVolumed
 from tests.conftest import REPOSITORY
 from tests.reliability.bundles import small_bundle
 from tests.reliability.mutations import any_json, mutated
@@ -24,13 +28,13 @@ CONFIG = json.loads((KVASIR / "configs" / "inference.json").read_text()) | {"cha
 METADATA = json.loads((KVASIR / "configs" / "metadata.json").read_text())
 DATALIST = {
     "name": "a dataset",
-    "label_numbering": "binary",
+    "label_numbering": "decathlon",
     "training": [
         {"image": "a.png", "label": "b.png", "class": "benign"},
         {"image": "b.png", "label": ["a.png", "b.png"]},
     ],
-    "validation": [{"image": "c.png", "label": "c.png"}],
-    "test": [{"image": "c.png", "label": "b.png"}],
+    "validation": [{"image": "c.png", "label": "c.png", "channel_order": [1, 3, 2, 0]}],
+    "test": [{"image": "c.png", "label": "b.png", "numbering": "brats", "channel_order": [0, 1, 2, 3]}],
 }
 FACTS = {
     "channels": [8, 16],
@@ -45,6 +49,13 @@ often = examples(short=60, full=2000)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
     return small_bundle(REPOSITORY, "pu_unet_kvasir", tmp_path_factory.mktemp("bundle") / "pu_unet_kvasir")
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("volume") / "four_channels.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2, 4), np.int16), np.eye(4)), path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +74,10 @@ def assert_clear(tally: Tally, kind: str, error: UserError, *names: str) -> None
 
 
 @often
+@example(content=DATALIST | {"label_numbering": ["brats"]}, section="test")
+@example(content=DATALIST | {"test": [{**DATALIST["test"][0], "channel_order": [0, 1, 2, 9]}]}, section="test")
 @given(content=mutated(DATALIST) | any_json(), section=st.sampled_from(["training", "validation", "test"]))
-def test_datalists(folder, tally, content, section):
+def test_datalists(folder, volume, tally, content, section):
     path = folder / "datalist.json"
     path.write_text(json.dumps(content))
     tally.tried["datalists"] += 1
@@ -75,6 +88,8 @@ def test_datalists(folder, tally, content, section):
         return
     assert entries
     for entry in entries:
+        LabelToRegionsd("label", default="brats")({**entry, "label": torch.zeros(1, 2, 2, 2)})
+        LoadVolumed("image")({**entry, "image": str(volume)})
         labels = entry["label"] if isinstance(entry["label"], list) else [entry["label"]]
         for file in (entry["image"], *labels):
             assert Path(file).resolve().is_relative_to(folder)

@@ -14,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.images import read_mask, read_rgb
 from pu_unet_monai.volumes import read_volume
-from tests.reliability.bad_images import good_image
+from tests.reliability.bad_images import exif_block, good_image, with_exif
 from tests.reliability.bad_itk_volumes import METAIMAGE_FIELDS, NRRD_FIELDS
 from tests.reliability.bad_volumes import AFFINE, good_voxels
 from tests.reliability.itk_files import metaimage, nrrd, voxel_bytes
 from tests.reliability.read_alone import read_alone
-from tests.reliability.tally import examples
+from tests.reliability.shown import shown
+from tests.reliability.tally import Tally, examples
 from tests.reliability.time_limit import at_most
 
 LARGEST = 100_000_000
@@ -74,24 +75,20 @@ def edited(draw: st.DrawFn, good: bytes) -> bytes:
     return bytes(content)
 
 
-def kind_of(path: Path) -> str:
-    return f"random edits of {path.name[1:]}"
-
-
-def pillow(path: Path) -> Image.Image | None:
-    """Return what Pillow reads of an image, None if it is of more than 8 bits, which Pillow does not scale."""
+def scaled(path: Path) -> bool:
+    """Tell whether an image is of more than 8 bits, which Pillow does not scale."""
     with Image.open(path) as image:
-        return None if image.mode[0] in "IF" else ImageOps.exif_transpose(image)
+        return image.mode[0] in "IF"
 
 
 def assert_rgb(found: Image.Image, path: Path) -> None:
-    if (image := pillow(path)) is not None:
-        np.testing.assert_array_equal(found, image.convert("RGB"))
+    if not scaled(path):
+        np.testing.assert_array_equal(found, shown(path, "RGB"))
 
 
 def assert_mask(found: NDArray[np.bool_], path: Path) -> None:
-    if (image := pillow(path)) is not None:
-        grey = np.asarray(image.convert("L"))
+    if not scaled(path):
+        grey = shown(path, "L")
         np.testing.assert_array_equal(found, grey > (127 if grey.max() > 1 else 0))
 
 
@@ -114,12 +111,30 @@ def assert_clear(error: UserError, path: Path) -> None:
     assert "\n" not in str(error)
 
 
+IMAGE_READERS: dict[Callable, Callable] = {read_rgb: assert_rgb, read_mask: assert_mask}
+
+
+def assert_error_or_right(path: Path, readers: dict[Callable, Callable], tally: Tally, kind: str) -> None:
+    for read, assert_right in readers.items():
+        tally.tried[kind] += 1
+        try:
+            with at_most(60):
+                found = read(path)
+        except UserError as error:
+            tally.errors[kind] += 1
+            assert_clear(error, path)
+            continue
+        assert 0 < np.asarray(found).size < LARGEST
+        assert np.isfinite(found).all()
+        assert_right(found, path)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FILES)
 def test_readers(name, tmp_path, tally):
     path = tmp_path / name
     good = FILES[name]()
-    readers: dict[Callable, Callable] = {read_rgb: assert_rgb, read_mask: assert_mask}
+    readers = IMAGE_READERS
     if name.endswith((".nii", ".nii.gz")):
         readers = {read_volume: assert_nifti}
     elif name.endswith((".nrrd", ".mha", ".mhd")):
@@ -130,18 +145,7 @@ def test_readers(name, tmp_path, tally):
     @given(content=edited(good))
     def check(content: bytes) -> None:
         path.write_bytes(content)
-        for read, assert_right in readers.items():
-            tally.tried[kind_of(path)] += 1
-            try:
-                with at_most(60):
-                    found = read(path)
-            except UserError as error:
-                tally.errors[kind_of(path)] += 1
-                assert_clear(error, path)
-                continue
-            assert 0 < np.asarray(found).size < LARGEST
-            assert np.isfinite(found).all()
-            assert_right(found, path)
+        assert_error_or_right(path, readers, tally, f"random edits of {name[1:]}")
 
     check()
 
@@ -157,20 +161,45 @@ def changes(fields: dict[str, tuple[str | None, ...]]) -> st.SearchStrategy[dict
 )
 def test_headers(name, fields, make, tmp_path, tally):
     path = tmp_path / name
-    kind = f"changed fields of {path.suffix}"
 
     @often
     @given(changed=changes(fields), copies=st.integers(1, 4))
     def check(changed: dict[str, str | None], copies: int) -> None:
         path.write_bytes(make(voxel_bytes() * copies, **changed))
-        tally.tried[kind] += 1
-        try:
-            with at_most(60):
-                found = read_volume(path)
-        except UserError as error:
-            tally.errors[kind] += 1
-            assert_clear(error, path)
-            return
-        assert_itk(found, path)
+        assert_error_or_right(path, {read_volume: assert_itk}, tally, f"changed fields of {path.suffix}")
 
     check()
+
+
+@st.composite
+def edited_exif(draw: st.DrawFn, kind: str) -> bytes:
+    """Return an image with EXIF data, edited as a whole, or in these data alone, before a checksum is made of them."""
+    block = exif_block(draw(st.integers(1, 8)))
+    if draw(st.booleans()):
+        return draw(edited(with_exif(kind, block, (24, 18))))
+    return with_exif(kind, b"Exif\0\0" + draw(edited(block.removeprefix(b"Exif\0\0"))), (24, 18))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".png", "PNG")])
+def test_which_way_up(suffix, kind, tmp_path, tally):
+    path = tmp_path / f"a{suffix}"
+
+    @often
+    @given(content=edited_exif(kind))
+    def check(content: bytes) -> None:
+        path.write_bytes(content)
+        assert_error_or_right(path, IMAGE_READERS, tally, f"random edits of {suffix} with EXIF")
+
+    check()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".png", "PNG"), (".tif", "TIFF")])
+def test_each_orientation(suffix, kind, orientation, tmp_path):
+    """So that the edits are of images which are right before, and turned."""
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(with_exif(kind, exif_block(orientation), (24, 18)))
+    found = read_rgb(path)
+    assert found.size == ((24, 18) if orientation < 5 else (18, 24))
+    assert_rgb(found, path)

@@ -46,6 +46,12 @@ def test_channel_order_of_the_item(one_file):
     assert case_name(item["image"]) == "P1"
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [0, 1, 2, 9], [0, 1, 2, 2]])
+def test_channel_order_that_is_none(one_file, order):
+    with pytest.raises(UserError, match=r"channel_order \[0, 1, 2.*\], expected each of 0 to 3 once"):
+        LoadVolumed("image")({"image": one_file, "channel_order": order})
+
+
 def test_label_keeps_its_type_and_is_not_reordered(tmp_path):
     labels = (VALUES[0] % 4).astype(np.uint8)
     nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "l.nii.gz")
