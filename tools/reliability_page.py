@@ -59,9 +59,11 @@ room goes on when there is some."""
 _INPUTS = """## Bad inputs
 
 Each is an error in one line that names it, or right. None crashes, hangs, or runs code. What "right" means: of images,
-volumes, DICOM series and weights, the result that an independent reading of the file gives (Pillow's, nibabel's, ITK's,
-pydicom's, PyTorch's), in its shape, place and values; of datalists, that every file lies in the dataset's folder; of
-configurations, metadata and `model.json`, that the bundle can be built and nothing ran that is not known."""
+volumes, DICOM series and weights, the result that an independent reading of the file gives (Pillow's, nibabel's,
+pydicom's, PyTorch's; of MHA, NRRD and the orientation of images one by NumPy alone), in its shape, place and values; of
+datalists, that every file lies in the dataset's folder, and the transforms read it; of configurations, metadata,
+`model.json` and expressions, that they are taken for known, and Python's audit events show nothing written, started or
+sent while the bundle is built and they run."""
 
 _LOAD = """## Many cases, many epochs
 
