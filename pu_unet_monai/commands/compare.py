@@ -17,6 +17,7 @@ from pu_unet_monai.comparison.table import write_tables
 from pu_unet_monai.comparison.variants import NETWORK, PRESET, make_variants
 from pu_unet_monai.config_keys import check_keys, parse_settings
 from pu_unet_monai.errors import INTERRUPTED, UserError
+from pu_unet_monai.printable import say
 
 __all__ = ["add_arguments", "run"]
 
@@ -72,21 +73,22 @@ def run(args: argparse.Namespace) -> int:
     if problems := [problem for cell in cells if (problem := cell.problem())]:
         raise UserError(f"{problems[0]} (of {len(problems)} such folders): choose another --output, or remove it.")
     try:
-        print(f"checking {len(variants)} variants", flush=True)
+        say(f"checking {len(variants)} variants")
         costs = load_or_measure_costs(variants, protocol)
         _announce([cell for cell in cells if not cell.is_done], costs)
         failures = _run_each(cells, costs, protocol)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last whole epoch")
+        say("interrupted; the same command goes on from the last whole epoch")
         return INTERRUPTED
     done = [cell for cell in cells if cell.is_done]
     if done:
-        print((args.output / "compare.md").read_text(encoding="utf-8"))
+        for line in (args.output / "compare.md").read_text(encoding="utf-8").splitlines():
+            say(line)
     for title, reason in failures.items():
-        print(f"failed: {title}: {reason}")
+        say(f"failed: {title}: {reason}")
     if others := _not_asked_for(args.output, cells):
-        print(f"done before, and not in this table: {', '.join(others)}; name all that it shall show")
-    print(f"{len(done)} of {len(cells)} trainings done; compare.md, .json and .png, scores.csv: {args.output}")
+        say(f"done before, and not in this table: {', '.join(others)}; name all that it shall show")
+    say(f"{len(done)} of {len(cells)} trainings done; compare.md, .json and .png, scores.csv: {args.output}")
     return 1 if failures else 0
 
 
@@ -94,7 +96,7 @@ def _announce(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, Any]]) -> 
     """Say how long it will take, but for loading, validation and evaluation."""
     seconds = sum(costs[cell.variant.name]["steps"] * costs[cell.variant.name]["step_seconds"] for cell in cells)
     if cells:
-        print(f"{len(cells)} trainings to do, whose steps take about {seconds / 60:.3g} minutes", flush=True)
+        say(f"{len(cells)} trainings to do, whose steps take about {seconds / 60:.3g} minutes")
 
 
 def _run_each(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, Any]], protocol: Protocol) -> dict[str, str]:
@@ -102,12 +104,12 @@ def _run_each(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, Any]], pro
     failures: dict[str, str] = {}
     for number, cell in enumerate(cells, 1):
         is_old = cell.is_done
-        print(f"{number} of {len(cells)}: {cell.title}{': done before' if is_old else ''}", flush=True)
+        say(f"{number} of {len(cells)}: {cell.title}{': done before' if is_old else ''}")
         try:
             cell.run()
         except UserError as error:
             failures[cell.title] = str(error)
-            print(f"failed: {cell.title}: {error}", flush=True)
+            say(f"failed: {cell.title}: {error}")
         done = [cell for cell in cells if cell.is_done]
         if done and (not is_old or number == len(cells)):
             write_tables(done, costs, failures, protocol)

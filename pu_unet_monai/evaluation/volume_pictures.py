@@ -59,9 +59,8 @@ def draw_three_planes(
     shown = [index for index, name in enumerate(channels) if name in _BACKGROUNDS] or [0]
     whole = regions[REGIONS.index("WT")] != 0
     figure = Figure(figsize=(9, 0.6 + 3 * len(shown)), layout="constrained")
-    lines = [
-        textwrap.fill(printable(line), _LINE) for line in title.split("\n")
-    ]  # Matplotlib's wrapping reads $ as math
+    # Matplotlib's own wrapping reads $ as math
+    lines = [textwrap.fill(printable(line), _LINE) for line in title.split("\n")]
     figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
     for row, channel in zip(figure.subplots(len(shown), 3, squeeze=False), shown, strict=True):
         background = grey_levels(image[channel])

@@ -18,11 +18,11 @@ import data_prep.brats
 from data_prep import volume_phantom
 from tests.bundles.conftest import BUNDLES, Dataset, child_environment, command_line, prepare, small
 
-EPOCHS = 8
+EPOCHS, MORE_EPOCHS = 8, 12
 BRATS = {"channels": [8, 16], "roi_size": [16, 16, 16], "batch_size": 2, "finetune_epochs": 2}
 LONGEST = 300
 """Seconds after which a training counts as hanging."""
-KILLS = 20
+KILLS, KILLS_OF_MORE = 20, 4
 
 
 class Training:
@@ -32,13 +32,14 @@ class Training:
         self.bundle, self.dataset, self.folder = bundle, dataset, folder
         self.folder.mkdir()
         self.begun = self.folder / "models" / ".training.lock"
+        self.epochs = EPOCHS
 
     def start(self, *configs: Path) -> subprocess.Popen[bytes]:
         """Start, or resume."""
         self.begun.unlink(missing_ok=True)
         sizes = BRATS if self.bundle == "pu_unet_brats" else small(self.bundle)
         places = {"output_dir": str(self.folder), "ckpt_dir": str(self.folder / "models")}
-        options = {**sizes, "max_epochs": EPOCHS, "num_workers": 2, "resume": True}
+        options = {**sizes, "max_epochs": self.epochs, "num_workers": 2, "resume": True}
         options |= self.dataset.overrides() | places
         files = ["train.json", *map(str, configs)]
         log = (self.folder / "log.txt").open("ab")
@@ -52,9 +53,13 @@ class Training:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.01)
 
-    def finish(self) -> None:
+    def finish(self) -> float:
+        """Train to the end, and return the seconds from the first epoch on."""
         process = self.start()
+        self.wait_until_begun(process)
+        begun = time.monotonic()
         assert process.wait(LONGEST) == 0, self.log
+        return time.monotonic() - begun
 
     @property
     def log(self) -> str:
@@ -96,11 +101,7 @@ def test_killed_at_random_moments(bundle, data, tmp_path, full, record):
         pytest.skip("one bundle stands for all (make test-all tries each)")
     kills, dataset, generator = KILLS if full else 2, data(bundle), random.Random(bundle)
     unbroken = Training(bundle, dataset, tmp_path / "unbroken")
-    process = unbroken.start()
-    unbroken.wait_until_begun(process)
-    begun = time.monotonic()
-    assert process.wait(LONGEST) == 0, unbroken.log
-    seconds = time.monotonic() - begun
+    seconds = unbroken.finish()
     expected = unbroken.files()
 
     runs, done = 0, 0
@@ -119,6 +120,32 @@ def test_killed_at_random_moments(bundle, data, tmp_path, full, record):
         broken.finish()
         assert broken.files() == expected
     record("kills", bundle, {"kills": done, "trainings": runs})
+
+
+@pytest.mark.parametrize("bundle", [*BUNDLES, "pu_unet_brats"])
+def test_killed_while_more_epochs_are_trained(bundle, data, tmp_path, full, record):
+    if not full:
+        pytest.skip("make test-all kills it; test_more_epochs_on_resume raises max_epochs alone")
+    dataset, generator = data(bundle), random.Random(bundle)
+    unbroken, broken = (Training(bundle, dataset, tmp_path / name) for name in ("unbroken", "broken"))
+    for training in (unbroken, broken):
+        training.finish()
+        training.epochs = MORE_EPOCHS
+    seconds = unbroken.finish()
+    kills = 0
+    for _ in range(KILLS_OF_MORE):
+        process = broken.start()
+        broken.wait_until_begun(process)
+        try:
+            assert process.wait(generator.uniform(0, seconds)) == 0, broken.log
+            break
+        except subprocess.TimeoutExpired:
+            kill(process)
+            kills += 1
+    broken.finish()
+    assert broken.files() == unbroken.files()
+    assert [row["epoch"] for row in broken.files()["epochs.csv"]] == [str(1 + n) for n in range(MORE_EPOCHS)]
+    record("kills", f"{bundle}, max_epochs raised", {"kills": kills, "trainings": 1})
 
 
 def test_killed_while_a_checkpoint_is_written(data, tmp_path, record):
