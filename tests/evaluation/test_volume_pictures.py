@@ -13,6 +13,7 @@ from PIL import Image
 from pu_unet_monai.evaluation.confusion_matrix import draw_confusion_matrix
 from pu_unet_monai.evaluation.pictures import Example, draw_gallery
 from pu_unet_monai.evaluation.volume_pictures import draw_three_planes
+from tests.conftest import FULL
 
 
 def test_slices_have_the_numbers_of_the_file(tmp_path: Path, monkeypatch) -> None:
@@ -31,7 +32,7 @@ def test_slices_have_the_numbers_of_the_file(tmp_path: Path, monkeypatch) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=100 if FULL else 6, deadline=None)
 @given(st.text(min_size=1, max_size=250))
 @example("p$1_$2")
 @example("$ $ \\frac{")
