@@ -9,9 +9,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -158,46 +157,16 @@ def test_output_that_may_not_be_written(dataset, bundle, images, tmp_path, what,
     record("faults", f"read-only output while {what}", {"tried": 1, "said": without(tmp_path, line)})
 
 
-NOBODY = 65534
-UNPRIVILEGED = f"""
-import importlib, os, runpy, sys
-from pu_unet_monai.__main__ import COMMANDS
-from tests.fork_server import MODULES
-for name in (*MODULES, *(f"pu_unet_monai.commands.{{command}}" for command in COMMANDS)):
-    importlib.import_module(name)
-os.setgroups([])
-os.setgid({NOBODY})
-os.setuid({NOBODY})
-sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-"""
-"""A program that becomes another user when all is imported: Python may lie where that user cannot go."""
+def under_permissions(command: list[str]) -> list[str]:
+    """Return a command line for which permissions count, which they do not for root."""
+    return command if os.geteuid() else ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *command]
 
 
-def unprivileged(command: list[str]) -> list[str]:
-    """Return a ``python -m`` command line for another user, or as it is if this one has no rights to give up."""
-    return command if os.geteuid() else [PYTHON, "-c", UNPRIVILEGED, *command[2:]]
-
-
-@pytest.fixture
-def open_folder(bundle, images) -> Iterator[Path]:
-    """A folder that other users reach, with copies of the bundle and of the images."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copytree(bundle, folder / BUNDLE)
-        shutil.copytree(images, folder / "images")
-        (folder / "out").mkdir()
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        yield folder
-
-
-def test_images_that_may_not_be_read(open_folder, record):
-    """Another user's image is a failed case, and the others are done."""
-    (open_folder / "images" / "image1.png").chmod(0o000)
-    output = open_folder / "out"
-    output.chmod(0o777)
-    done = run(unprivileged(predicting(open_folder / BUNDLE, open_folder / "images", output)))
+def test_images_that_may_not_be_read(bundle, images, tmp_path, record):
+    """An image that nobody may read is a failed case, and the others are done."""
+    (images / "image1.png").chmod(0o000)
+    output = tmp_path / "out"
+    done = run(under_permissions(predicting(bundle, images, output)))
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     report = json.loads((output / "report.json").read_text())
@@ -205,20 +174,20 @@ def test_images_that_may_not_be_read(open_folder, record):
     assert failure["image"] == "image1.png"
     assert "Permission denied" in failure["error"]
     assert len(report["cases"]) == 3
-    said = without(open_folder, failure["error"])
+    said = without(tmp_path, failure["error"])
     record("faults", "an image without permission to read", {"tried": 1, "said": said})
 
 
 @pytest.mark.parametrize("exists", [True, False], ids=["a folder there", "a new folder"])
-def test_output_without_permission(open_folder, exists, record):
-    (open_folder / "out").chmod(0o555)
-    output = open_folder / "out" if exists else open_folder / "out" / "new"
-    done = run(unprivileged(predicting(open_folder / BUNDLE, open_folder / "images", output)))
+def test_output_without_permission(bundle, images, tmp_path, exists, record):
+    (tmp_path / "out").mkdir(mode=0o555)
+    output = tmp_path / "out" if exists else tmp_path / "out" / "new"
+    done = run(under_permissions(predicting(bundle, images, output)))
     line = one_line(done, "Permission denied")
     assert str(output) in line
-    assert not list((open_folder / "out").iterdir())
+    assert not list((tmp_path / "out").iterdir())
     if not exists:
-        record("faults", "an output without permission to write", {"tried": 1, "said": without(open_folder, line)})
+        record("faults", "an output without permission to write", {"tried": 1, "said": without(tmp_path, line)})
 
 
 def test_file_that_may_not_grow(bundle, images, tmp_path, record):
