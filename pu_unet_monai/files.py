@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -160,12 +159,10 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
         UserError: as :func:`atomic_path`.
     """
     names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(text.getvalue().encode(errors=ANY_NAME))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=ANY_NAME) as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def file_sha256(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["printable", "say"]
+__all__ = ["printable", "say", "say_lines"]
 
 
 def printable(text: str) -> str:
@@ -16,3 +16,9 @@ def say(text: str) -> None:
     """Print a text as one line, with what the terminal has no letters for as escapes: names of files may be any."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(printable(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+def say_lines(text: str) -> None:
+    """Print a text of several lines, such as a report, each as :func:`say` does."""
+    for line in text.splitlines():
+        say(line)

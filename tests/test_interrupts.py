@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.bundles.conftest import child_environment
 from tests.conftest import PYTHON
 from tests.reliability.bundles import small_bundle
+from tests.signalled import signalled
 
 LONGEST = 120
 ENDS = [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
@@ -24,24 +22,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="ne
 
 def end(command: list[str], number: signal.Signals, begun: Callable[[int], bool], later: float = 0) -> tuple[int, str]:
     """Send a signal to a program when it has begun something; return its exit code and what it said."""
-    process = subprocess.Popen(
-        [PYTHON, "-m", *command],
-        env=child_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    deadline = time.monotonic() + LONGEST
-    while not begun(process.pid):
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    time.sleep(later)
-    assert process.poll() is None
-    process.send_signal(number)
-    _, said = process.communicate(timeout=LONGEST)
-    return process.returncode, said
+    done = signalled([PYTHON, "-m", *command], number, begun, later)
+    return done.returncode, done.stderr
 
 
 def loads(library: str) -> Callable[[int], bool]:

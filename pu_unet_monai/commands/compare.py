@@ -17,7 +17,7 @@ from pu_unet_monai.comparison.table import write_tables
 from pu_unet_monai.comparison.variants import NETWORK, PRESET, make_variants
 from pu_unet_monai.config_keys import check_keys, parse_settings
 from pu_unet_monai.errors import INTERRUPTED, UserError
-from pu_unet_monai.printable import say
+from pu_unet_monai.printable import say, say_lines
 
 __all__ = ["add_arguments", "run"]
 
@@ -82,8 +82,7 @@ def run(args: argparse.Namespace) -> int:
         return INTERRUPTED
     done = [cell for cell in cells if cell.is_done]
     if done:
-        for line in (args.output / "compare.md").read_text(encoding="utf-8").splitlines():
-            say(line)
+        say_lines((args.output / "compare.md").read_text(encoding="utf-8"))
     for title, reason in failures.items():
         say(f"failed: {title}: {reason}")
     if others := _not_asked_for(args.output, cells):

@@ -23,7 +23,7 @@ from pu_unet_monai.evaluation.pictures import read_examples
 from pu_unet_monai.evaluation.report import Evaluation, write_report
 from pu_unet_monai.evaluation.scores import read_rows
 from pu_unet_monai.files import file_sha256, make_folder, read_csv, read_json, write_json
-from pu_unet_monai.printable import say
+from pu_unet_monai.printable import say, say_lines
 from pu_unet_monai.runtime.bundle_run import run_bundle
 from pu_unet_monai.runtime.earlier_results import warn_of_other_weights
 from pu_unet_monai.runtime.machine import machine
@@ -86,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
         made_with=_made_with(protocol, weights),
     )
     write_report(evaluation, args.output)
-    for line in (args.output / "report.md").read_text(encoding="utf-8").splitlines():
-        say(line)
+    say_lines((args.output / "report.md").read_text(encoding="utf-8"))
     say(f"{args.output}: report.html, report.json, report.md, scores.csv")
     return 0
 

@@ -23,7 +23,7 @@ _REFERENCE = re.compile(r"@\w*(?:::\w*)*")
 _SEPARATOR = re.compile("#|::")
 _RELATIVE = re.compile("[@%](#|::)")
 _TARGET = "_target_ "
-_COPY = re.compile(r"%[A-Za-z]\w*((#|::)\w+)*")
+_COPY = re.compile(r"%(?!imports)[A-Za-z]\w*((#|::)\w+)*")
 _IMPORTS = re.compile(r"[+~]?imports((#|::)\d+|\[\d+\])?")
 _TO_IMPORTS = re.compile(r"@\s*imports\b")
 _SHOWN = 3
@@ -111,10 +111,10 @@ def find_code(configs: Mapping[Path, Mapping[str, Any]]) -> list[Code]:
     Args:
         configs: the contents by file of those that are used together: names that one imports may be used by another.
     """
-    found = [(file, key, text) for file, content in configs.items() for key, text in _walk(content, "")]
+    found = [(file, key, text) for file, content in configs.items() for key, text in _texts(content)]
     meanings = _meanings([text for _, _, text in found])
     code = [Code(file, key, text, _concern(key, text, meanings)) for file, key, text in found]
-    return code + [option for file, content in configs.items() for option in _find_options(file, content, "")]
+    return code + [option for file, content in configs.items() for option in _options(file, content)]
 
 
 def refuse_foreign_code(bundle: Path) -> None:
@@ -142,41 +142,38 @@ def refuse_foreign_code(bundle: Path) -> None:
     )
 
 
-def _walk(content: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the key and text of all expressions, targets and copies, and of references to what is imported."""
-    if isinstance(content, str):
-        if content.startswith(("$", "%")) or _TO_IMPORTS.match(content):
-            yield key, content
+def _entries(content: Any, key: str = "") -> Iterator[tuple[str, str, str, Any]]:
+    """Yield of all that stands in a configuration where it is, where what holds it is, its own key, and its value."""
+    if isinstance(content, dict):
+        inner = [(f"{key}#{name}" if key else str(name), str(name), item) for name, item in content.items()]
     elif isinstance(content, list):
-        for index, item in enumerate(content):
-            yield from _walk(item, f"{key}[{index}]")
-    elif isinstance(content, dict):
-        for name, item in content.items():
-            if _last(name) == "_target_":
-                yield key, f"{_TARGET}{item}"
-            else:
-                yield from _walk(item, _below(key, name))
+        inner = [(f"{key}[{index}]", "", item) for index, item in enumerate(content)]
+    else:
+        return
+    for place, name, item in inner:
+        yield place, key, name, item
+        yield from _entries(item, place)
 
 
-def _find_options(file: Path, content: Any, key: str) -> Iterator[Code]:
+def _texts(content: Any) -> Iterator[tuple[str, str]]:
+    """Yield the key and text of all expressions, targets and copies, and of references to what is imported."""
+    for key, holder, name, item in _entries(content):
+        if _last(name) == "_target_":
+            yield holder, f"{_TARGET}{item}"
+        elif isinstance(item, str) and (item.startswith(("$", "%")) or _TO_IMPORTS.match(item)):
+            yield key, item
+
+
+def _options(file: Path, content: Any) -> Iterator[Code]:
     """Yield the options that a component must not be given."""
-    if isinstance(content, list):
-        for index, item in enumerate(content):
-            yield from _find_options(file, item, f"{key}[{index}]")
-    elif isinstance(content, dict):
-        for name, item in content.items():
-            if concern := concern_about_argument(_last(name), item):
-                yield Code(file, key, f"{name} {item}", concern)
-            yield from _find_options(file, item, _below(key, name))
+    for _, holder, name, item in _entries(content):
+        if concern := concern_about_argument(_last(name), item):
+            yield Code(file, holder, f"{name} {item}", concern)
 
 
-def _below(key: str, name: Any) -> str:
-    return f"{key}#{name}" if key else str(name)
-
-
-def _last(name: Any) -> str:
+def _last(name: str) -> str:
     """Return what is set by a key, which may be a path (``a#b``) or say how to merge (``+b``)."""
-    return _SEPARATOR.split(str(name))[-1].lstrip("+~")
+    return _SEPARATOR.split(name)[-1].lstrip("+~")
 
 
 def _meanings(texts: Iterable[str]) -> dict[str, set[str]]:
@@ -201,10 +198,8 @@ def _bound(alias: ast.alias) -> str:
 def _concern(key: str, text: str, meanings: Mapping[str, Set[str]]) -> str | None:
     if text.startswith(_TARGET):
         return concern_about_target(text.removeprefix(_TARGET))
-    if text.startswith("%") and not _COPY.fullmatch(text):
-        return "takes what another file holds, or what a relative id stands for"
     if text.startswith("%"):
-        return "copies an import" if text.startswith("%imports") else None
+        return None if _COPY.fullmatch(text) else "takes what another file, a relative id or an import holds"
     if _RELATIVE.search(text):
         return "refers to a relative id, for which MONAI puts any text of keys into the expression"
     if _TO_IMPORTS.search(text):

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.bundles.conftest import Dataset, child_environment, command_line, pre
 from tests.conftest import PYTHON
 from tests.reliability.bad_images import good_image
 from tests.reliability.bundles import small_bundle
+from tests.signalled import signalled
 
 BUNDLE = "pu_unet_kvasir"
 LONGEST = 300
@@ -259,21 +259,9 @@ def test_interrupted_prediction(bundle, images, tmp_path, number, code, record):
     for copy in range(200):
         shutil.copy(images / "image0.png", images / f"copy{copy}.png")
     output = tmp_path / "out"
-    process = subprocess.Popen(
-        predicting(bundle, images, output),
-        env=child_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    deadline = time.monotonic() + LONGEST
-    while len(list(output.glob("*_overlay.png"))) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(number)
-    out, error = process.communicate(timeout=LONGEST)
-    assert process.returncode == code, error
+    done = signalled(predicting(bundle, images, output), number, lambda _: len(list(output.glob("*_overlay.png"))) >= 3)
+    out, error = done.stdout, done.stderr
+    assert done.returncode == code, error
     assert "Traceback" not in error
     assert_whole(output)
     assert not list(output.glob(".*"))

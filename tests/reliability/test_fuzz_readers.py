@@ -129,6 +129,20 @@ def assert_error_or_right(path: Path, readers: dict[Callable, Callable], tally: 
         assert_right(found, path)
 
 
+def try_often(
+    contents: st.SearchStrategy[bytes], path: Path, readers: dict[Callable, Callable], tally: Tally, kind: str
+) -> None:
+    """Read files of many contents, one after the other."""
+
+    @often
+    @given(content=contents)
+    def check(content: bytes) -> None:
+        path.write_bytes(content)
+        assert_error_or_right(path, readers, tally, kind)
+
+    check()
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FILES)
 def test_readers(name, tmp_path, tally):
@@ -140,14 +154,7 @@ def test_readers(name, tmp_path, tally):
     elif name.endswith((".nrrd", ".mha", ".mhd")):
         readers = {read_volume: assert_itk}
     (tmp_path / "a.raw").write_bytes(voxel_bytes())
-
-    @often
-    @given(content=edited(good))
-    def check(content: bytes) -> None:
-        path.write_bytes(content)
-        assert_error_or_right(path, readers, tally, f"random edits of {name[1:]}")
-
-    check()
+    try_often(edited(good), path, readers, tally, f"random edits of {name[1:]}")
 
 
 def changes(fields: dict[str, tuple[str | None, ...]]) -> st.SearchStrategy[dict[str, str | None]]:
@@ -161,14 +168,10 @@ def changes(fields: dict[str, tuple[str | None, ...]]) -> st.SearchStrategy[dict
 )
 def test_headers(name, fields, make, tmp_path, tally):
     path = tmp_path / name
-
-    @often
-    @given(changed=changes(fields), copies=st.integers(1, 4))
-    def check(changed: dict[str, str | None], copies: int) -> None:
-        path.write_bytes(make(voxel_bytes() * copies, **changed))
-        assert_error_or_right(path, {read_volume: assert_itk}, tally, f"changed fields of {path.suffix}")
-
-    check()
+    contents = st.builds(
+        lambda changed, copies: make(voxel_bytes() * copies, **changed), changes(fields), st.integers(1, 4)
+    )
+    try_often(contents, path, {read_volume: assert_itk}, tally, f"changed fields of {path.suffix}")
 
 
 @st.composite
@@ -184,14 +187,7 @@ def edited_exif(draw: st.DrawFn, kind: str) -> bytes:
 @pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".png", "PNG")])
 def test_which_way_up(suffix, kind, tmp_path, tally):
     path = tmp_path / f"a{suffix}"
-
-    @often
-    @given(content=edited_exif(kind))
-    def check(content: bytes) -> None:
-        path.write_bytes(content)
-        assert_error_or_right(path, IMAGE_READERS, tally, f"random edits of {suffix} with EXIF")
-
-    check()
+    try_often(edited_exif(kind), path, IMAGE_READERS, tally, f"random edits of {suffix} with EXIF")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

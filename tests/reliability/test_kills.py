@@ -61,6 +61,18 @@ class Training:
         assert process.wait(LONGEST) == 0, self.log
         return time.monotonic() - begun
 
+    def is_killed_after(self, seconds: float) -> bool:
+        """Start, and kill as the out-of-memory killer does so long after the first epoch began, unless it is done."""
+        process = self.start()
+        self.wait_until_begun(process)
+        try:
+            assert process.wait(seconds) == 0, self.log
+            return False
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return True
+
     @property
     def log(self) -> str:
         return (self.folder / "log.txt").read_text()
@@ -73,12 +85,6 @@ class Training:
         for row in found["epochs.csv"]:
             del row["seconds"]
         return found
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a training as the out-of-memory killer does."""
-    process.kill()
-    process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +114,8 @@ def test_killed_at_random_moments(bundle, data, tmp_path, full, record):
     while done < kills:
         runs += 1
         broken = Training(bundle, dataset, tmp_path / f"broken_{runs}")
-        while done < kills:
-            process = broken.start()
-            broken.wait_until_begun(process)
-            try:
-                assert process.wait(generator.uniform(0, seconds)) == 0, broken.log
-                break
-            except subprocess.TimeoutExpired:
-                kill(process)
-                done += 1
+        while done < kills and broken.is_killed_after(generator.uniform(0, seconds)):
+            done += 1
         broken.finish()
         assert broken.files() == expected
     record("kills", bundle, {"kills": done, "trainings": runs})
@@ -133,15 +132,8 @@ def test_killed_while_more_epochs_are_trained(bundle, data, tmp_path, full, reco
         training.epochs = MORE_EPOCHS
     seconds = unbroken.finish()
     kills = 0
-    for _ in range(KILLS_OF_MORE):
-        process = broken.start()
-        broken.wait_until_begun(process)
-        try:
-            assert process.wait(generator.uniform(0, seconds)) == 0, broken.log
-            break
-        except subprocess.TimeoutExpired:
-            kill(process)
-            kills += 1
+    while kills < KILLS_OF_MORE and broken.is_killed_after(generator.uniform(0, seconds)):
+        kills += 1
     broken.finish()
     assert broken.files() == unbroken.files()
     assert [row["epoch"] for row in broken.files()["epochs.csv"]] == [str(1 + n) for n in range(MORE_EPOCHS)]
