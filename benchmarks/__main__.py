@@ -10,11 +10,12 @@ else synthetic ones, whose Dice says nothing. Other programs beside it make the 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,8 +97,6 @@ def main(argv: list[str] | None = None) -> int:
     steps = [step for step in STEPS if step.name in (args.only or names)]
     args.output.mkdir(parents=True, exist_ok=True)
     heads = _heads(args.output) if any(step.heads for step in steps) else []
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # for the processes that are started, too
     failed = []
     for step in tqdm(steps, desc="benchmarks", disable=None):
         command = [sys.executable, "-m", f"benchmarks.{step.module}", "--output", str(args.output), *step.options]
@@ -107,8 +106,9 @@ def main(argv: list[str] | None = None) -> int:
         (args.output / f"{step.name}.json").unlink(missing_ok=True)  # of an earlier run
         print(f"\n{step.name}: {' '.join(command[1:])}", flush=True)
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | step.environment
-        if subprocess.run(command, env=environment, check=False).returncode:
-            failed.append(step.name)
+        with _one_core():
+            if subprocess.run(command, env=environment, check=False).returncode:
+                failed.append(step.name)
     goals = collect(args.output)
     text = f"{goals_text(goals)}\n\n{READING}"
     write_results({"machine": machine(), "goals": goals}, text, args.output / "goals")
@@ -116,6 +116,20 @@ def main(argv: list[str] | None = None) -> int:
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _one_core() -> Iterator[None]:
+    """Hold this process, and those that it starts, to one core, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def collect(folder: Path) -> list[Goal]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).parents[1]
+REAL = {"kvasir": "Kvasir-SEG", "busi": "Dataset_BUSI_with_GT", "isic2018": "ISIC2018"}
 FULL = os.environ.get("PU_UNET_TESTS") == "full"
 PYTHON = sys.executable
 """Python itself, for what a fork cannot stand for: limits, signals to groups, exact times and memory."""
@@ -31,6 +34,23 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("PU_UNET_DATA_DIR is not set")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def prepared(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """Give the folder of a real dataset and its datalist, which one of the processes that run tests has written."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def prepare(name: str) -> tuple[Path, Path]:
+        datalist = folder / f"{name}.json"
+        with FileLock(f"{datalist}.lock"):
+            if not datalist.exists():
+                importlib.import_module(f"data_prep.{name}").prepare(data_dir / REAL[name], datalist)
+        return data_dir / REAL[name], datalist
+
+    return prepare
 
 
 @pytest.fixture(scope="session")

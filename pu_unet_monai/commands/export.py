@@ -92,12 +92,13 @@ def run(args: argparse.Namespace) -> int:
             problem = problem or _too_far(entry["differences"], args.tolerance)
             if problem:
                 refused[name] = {"reason": problem, **entry}
-                for file in files:  # of an earlier export
-                    (args.output / file.name).unlink(missing_ok=True)
+                for path in (*files, *(args.output / file.name for file in files)):  # the second: an earlier export's
+                    path.unlink(missing_ok=True)
             else:
                 exported[name] = {"bytes": {file.name: file.stat().st_size for file in files}, **entry}
-                for file in reversed(files):  # the one to load last
-                    os.replace(file, args.output / file.name)
+        for entry in exported.values():  # not before the last, as OpenVINO's is made of ONNX's
+            for name in reversed(entry["bytes"]):  # the one to load last
+                os.replace(temporary / name, args.output / name)
     _write_report(args, bundle, {"formats": exported, "refused": refused})
     for name, entry in exported.items():
         print(_summary(name, entry))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import busi, isic2018, kvasir
 from pu_unet_monai.images import read_mask
 
 pytestmark = pytest.mark.real_data
@@ -30,18 +29,16 @@ def numbers(path):
     return json.loads(path.read_text())["provenance"]["numbers"]
 
 
-def test_kvasir(data_dir, tmp_path, entries):
-    output = tmp_path / "kvasir.json"
-    kvasir.prepare(data_dir / "Kvasir-SEG", output)
+def test_kvasir(prepared, entries):
+    _, output = prepared("kvasir")
     found = entries(output)
     assert_whole(found, 1000)
     assert sizes(found) == (800, 100, 100)
     assert numbers(output) == {"images": 1000, "groups_of_several_images": 9, "images_in_these_groups": 19}
 
 
-def test_busi(data_dir, tmp_path, entries):
-    source, output = data_dir / "Dataset_BUSI_with_GT", tmp_path / "busi.json"
-    busi.prepare(source, output)
+def test_busi(prepared, entries):
+    _, output = prepared("busi")
     found = entries(output)
     assert_whole(found, 780)
     assert Counter(entry["class"] for entry in found) == {"benign": 437, "malignant": 210, "normal": 133}
@@ -69,9 +66,8 @@ def test_busi_masks_with_transparency(data_dir):
     assert all(0.001 < read_mask(path).mean() < 0.5 for path in paths)
 
 
-def test_isic2018(data_dir, tmp_path, entries):
-    output = tmp_path / "isic2018.json"
-    isic2018.prepare(data_dir / "ISIC2018", output)
+def test_isic2018(prepared, entries):
+    _, output = prepared("isic2018")
     found = entries(output)
     assert_whole(found, 2594)
     assert sizes(found) == (2074, 260, 260)

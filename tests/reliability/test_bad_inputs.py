@@ -92,7 +92,7 @@ def test_volumes(repository, tmp_path, full, record):
     source.mkdir()
     good = nibabel.Nifti1Image(good_voxels(), AFFINE).to_bytes()
     bad = itertools.chain(bad_volumes(), bad_itk_volumes())
-    files = {"good.nii": good, **dict(itertools.islice(bad, 0, None, 1 if full else 10))}
+    files = {"good.nii": good, **dict(itertools.islice(bad, 0, None, 1 if full else 20))}
     cases = {f"case{number:03d}": name for number, name in enumerate(files)}
     for case, name in cases.items():
         suffix = next(suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix))
