@@ -115,7 +115,8 @@ def first_cause(error: BaseException) -> str:
     """Return what began a chain of exceptions, on one line: MONAI's wrappers say only which transform it was in."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = filter(None, map(str.strip, str(error).splitlines()))  # some messages begin with an empty one
+    text = f"{error.msg} in {error.text!r}" if isinstance(error, SyntaxError) and error.text else str(error)
+    lines = filter(None, map(str.strip, text.splitlines()))  # some messages begin with an empty one
     return ": ".join([type(error).__name__, *itertools.islice(lines, 1)])
 
 

@@ -81,6 +81,8 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return turn_upright(image)
+    except PermissionError as error:
+        raise UserError(f"{path}: may not be read ({error.strerror}); ask for the right to read it") from error
     except UNREADABLE as error:
         reason = str(error).replace(f" {str(path)!r}", "")
         raise UserError(f"{path}: not a readable image ({reason}); export or copy it again") from error

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pu_unet_monai.errors import UserError, find_fault, find_user_error, join_some
+from pu_unet_monai.errors import UserError, find_fault, find_user_error, first_cause, join_some
 
 
 def wrapped(inner: Exception) -> Exception:
@@ -74,3 +74,9 @@ def test_first_cause_stands_below_a_traceback():
 def test_long_lists_are_cut():
     assert join_some(["a", "b"]) == "a, b"
     assert join_some([str(i) for i in range(5)], most=2) == "0, 1 and 3 more"
+
+
+def test_mistake_in_an_expression_names_it():
+    with pytest.raises(SyntaxError) as found:
+        compile("3 +\n", "<string>", "eval")
+    assert first_cause(found.value) == "SyntaxError: invalid syntax in '3 +\\n'"

@@ -53,8 +53,8 @@ but for its seconds. That is on a CPU; see [what is not deterministic](#what-is-
 
 _FAULTS = """## What a machine does to a program
 
-Exit codes are never 0, the message is one line, and every file under a final name is whole. A training that ran out of
-room goes on when there is some."""
+Exit codes are never 0, the last line says why, and every file under a final name is whole. A training that ran out of
+room goes on when there is some. A prediction starts over; the report of a killed one says `"finished": false`."""
 
 _INPUTS = """## Bad inputs
 

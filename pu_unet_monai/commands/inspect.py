@@ -9,7 +9,7 @@ from typing import Any
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.inspection.bundle_files import list_files
-from pu_unet_monai.inspection.completeness import missing_properties, schema_errors
+from pu_unet_monai.inspection.completeness import idle_keys, missing_properties, schema_errors
 from pu_unet_monai.inspection.config_code import find_code, read_configs
 from pu_unet_monai.printable import printable
 
@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: if the folder is no bundle.
     """
+    if not args.bundle.is_dir():
+        raise UserError(f"{args.bundle}: no such folder; check the path.")
     if not (args.bundle / "configs").is_dir():
         raise UserError(f"{args.bundle}: not a bundle, there is no folder configs.")
     configs, problems = read_configs(args.bundle)
@@ -74,6 +76,8 @@ def _lacks(configs: Mapping[Path, Mapping[str, Any]], bundle: Path) -> list[str]
             continue
         required, optional = missing_properties(name, configs[path])
         problems += [f"missing: property {text} in {name}" for text in required]
+        if name != "metadata.json" and (idle := idle_keys(configs[path], configs.values())):
+            print(f"\n{name}: nothing refers to {', '.join(idle)}; misspelled?")
         if optional:
             print(f"\n{name} does without the optional {', '.join(optional)}")
         if name == "metadata.json":

@@ -20,11 +20,12 @@ from pu_unet_monai.errors import INTERRUPTED, UserError, find_mendable, first_ca
 from pu_unet_monai.evaluation.pictures import NOTICE
 from pu_unet_monai.files import make_folder, write_json
 from pu_unet_monai.inferers.runtime import AUTO, RuntimeInferer
+from pu_unet_monai.interrupts import TERMINATED, Terminated
 from pu_unet_monai.printable import printable, say
 from pu_unet_monai.runtime.accelerate import PRECISIONS, RUNTIMES
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
-from pu_unet_monai.runtime.earlier_results import earlier_results, warn_of_other_weights
+from pu_unet_monai.runtime.earlier_results import EarlierResult, earlier_results, warn_of_other_weights
 from pu_unet_monai.runtime.malloc import keep_freed_memory
 from pu_unet_monai.runtime.memory import peak_resident_bytes
 from pu_unet_monai.runtime.processes import Processes
@@ -92,13 +93,13 @@ def run(args: argparse.Namespace) -> int:
     """Segment all cases, write a mask or label map and a picture of each, and ``report.json``.
 
     A case that fails does not stop the others. Processes that ``torchrun`` started share the cases out; the first
-    of them reports.
+    of them reports. A report is written before the first case, too: of a program that is killed it stays, unfinished.
 
     Args:
         args: the parsed options.
 
     Returns:
-        The exit code: 0 if all cases were segmented, 1 if some failed, 130 after Ctrl-C.
+        The exit code: 0 if all cases were segmented, 1 if some failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Raises:
         UserError: if nothing can be done at all.
@@ -113,25 +114,30 @@ def run(args: argparse.Namespace) -> int:
     make_folder(args.output)
     if processes.is_first:
         warn_of_other_weights(args.output, bundle.weights_sha256)
+        nothing = {"cases": [], "failed": [], "skipped": cases.skipped, "not_run": [*cases.found]}
+        _write_report(args.output, bundle, {"finished": False, **nothing})
     with keep_freed_memory():
-        results, interrupted = _segment_each(
+        results, stopped = _segment_each(
             processes.share(cases.found),
             lambda case: segment(case) | {"runtime": _runtime(bundle)},
             lambda name: earlier_results(args.output, Path(name).stem if bundle.spatial_dims == 2 else name),
             silent=not processes.is_first,
         )
-    shares = processes.gather((results, interrupted, _peak_bytes(bundle.device)))
+    if isinstance(stopped, Terminated) and processes.count > 1:
+        raise stopped  # by torchrun, perhaps as another process is gone, for which there is no waiting
+    shares = processes.gather((results, stopped, _peak_bytes(bundle.device)))
     if not shares:
         return 0
     results = {name: result for of_one, _, _ in shares for name, result in of_one.items()}
-    interrupted = any(interrupted for _, interrupted, _ in shares)
+    stopped = next(filter(None, (stopped for _, stopped, _ in shares)), None)
     in_order = [results[name] for name in cases.found if name in results]
     done = [result for result in in_order if "error" not in result]
     failed = [{"image": None, "error": problem} for problem in cases.problems]
     failed += [result for result in in_order if "error" in result]
     not_run = [name for name in cases.found if name not in results]
-    outcome: dict[str, list] = {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
-    weights_note = _write_report(args.output, bundle, max(peak for *_, peak in shares), outcome)
+    outcome = {"cases": done, "failed": failed, "skipped": cases.skipped, "not_run": not_run}
+    peak_mb = round(max(peak for *_, peak in shares) / 1e6)
+    weights_note = _write_report(args.output, bundle, {"finished": True, "peak_memory_mb": peak_mb, **outcome})
     if cases.skipped:
         say(f"left aside: {join_some(cases.skipped)}")
     for case in done:
@@ -147,9 +153,10 @@ def run(args: argparse.Namespace) -> int:
     if weights_note:
         say(f"weights: {weights_note}")
     say(NOTICE)
-    if interrupted:
-        say(f"interrupted; not run: {join_some(not_run)}")
-        return INTERRUPTED
+    if stopped:
+        terminated = isinstance(stopped, Terminated)
+        say(f"{'terminated' if terminated else 'interrupted'}; not run: {join_some(not_run)}")
+        return TERMINATED if terminated else INTERRUPTED
     if failed:
         tell_torchrun(f"{len(failed)} cases failed, see {args.output / 'report.json'}")
         return 1
@@ -159,27 +166,30 @@ def run(args: argparse.Namespace) -> int:
 def _segment_each(
     cases: dict[str, Any],
     segment: Callable[[Any], dict[str, Any]],
-    results_of: Callable[[str], set[tuple[str, int, int]]],
+    results_of: Callable[[str], set[EarlierResult]],
     silent: bool,
-) -> tuple[dict[str, dict[str, Any]], bool]:
+) -> tuple[dict[str, dict[str, Any]], BaseException | None]:
     """Segment cases one by one; of one that fails, say what lies there from before, lest it be taken for its result.
 
     Returns:
-        What the report says of each that was begun, a failed one having an ``error``, and whether Ctrl-C ended it.
+        What the report says of each that was done, a failed one having an ``error``; and what ended the program in
+        between, Ctrl-C or SIGTERM, if anything did: of the case that it met, nothing that was written stays.
     """
     results: dict[str, dict[str, Any]] = {}
     for name, case in tqdm(cases.items(), desc="segmenting", unit="case", disable=silent or None):
         started, earlier = time.perf_counter(), results_of(name)
         try:
             results[name] = segment(case) | {"seconds": round(time.perf_counter() - started, 3)}
-        except KeyboardInterrupt:
-            return results, True
+        except (KeyboardInterrupt, Terminated) as stopped:
+            for file in results_of(name) - earlier:
+                file.path.unlink(missing_ok=True)
+            return results, stopped
         except Exception as error:
             reason = str(find_mendable(error) or first_cause(error))
-            if older := sorted(file for file, *_ in earlier & results_of(name)):
+            if older := sorted(file.path.name for file in earlier & results_of(name)):
                 reason += f"; of an earlier run there still is {join_some(older)}"
             results[name] = {"image": name, "error": printable(reason)}
-    return results, False
+    return results, None
 
 
 def _find(bundle: TrainedBundle, args: argparse.Namespace) -> tuple[Cases, Callable[[Any], dict[str, Any]]]:
@@ -235,14 +245,9 @@ def _runtime(bundle: TrainedBundle) -> dict[str, Any] | None:
     return bundle.inferer.last if isinstance(bundle.inferer, RuntimeInferer) else None
 
 
-def _write_report(output: Path, bundle: TrainedBundle, peak_bytes: int, outcome: dict[str, list]) -> str | None:
+def _write_report(output: Path, bundle: TrainedBundle, outcome: dict[str, Any]) -> str | None:
     """Write ``report.json`` and return what the bundle's metadata say of these very weights."""
-    report = {
-        **provenance(bundle),
-        "device": str(bundle.device),
-        "peak_memory_mb": round(peak_bytes / 1e6),
-        **outcome,
-    }
+    report = {**provenance(bundle), "device": str(bundle.device), **outcome}
     write_json(output / "report.json", report)
     return report["weights_note"]
 

@@ -22,6 +22,7 @@ __all__ = ["image_of", "is_image", "list_images", "list_volumes", "load_datalist
 _SECTIONS = ("training", "validation", "test")
 _PATH_KEYS = ("image", "label")
 _BINARY = "binary"
+_RESULTS = ("_seg", "_overlay")
 
 
 def load_datalist(
@@ -79,7 +80,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
     """List the images of a folder, sorted by name, as a dataset for inference.
 
     Args:
-        folder: the folder; files named ``*_seg*`` and ``*_overlay*`` and hidden ones are not images.
+        folder: the folder; files named ``*_seg`` and ``*_overlay`` and hidden ones are not images.
 
     Returns:
         One ``{"image": path}`` a file.
@@ -92,7 +93,9 @@ def list_images(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
         raise UserError(f"{folder}: no such folder; give a folder of images ({', '.join(IMAGE_SUFFIXES)}).")
     images = sorted(path for path in folder.iterdir() if is_image(path))
     if not images:
-        raise UserError(f"{folder}: holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}.")
+        others = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+        aside = f" (left aside: {others} hidden or named as results, {' or '.join(_RESULTS)})" if others else ""
+        raise UserError(f"{folder}: holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}{aside}.")
     stems = Counter(path.stem for path in images)
     same = [path.name for path in images if stems[path.stem] > 1]
     if same:
@@ -126,8 +129,9 @@ def image_of(case: VolumeCase) -> str | list[str]:
 
 def is_image(path: Path) -> bool:
     """Tell whether a file's name is that of an image to segment, rather than of a result of ours."""
-    result = "_seg" in path.stem or "_overlay" in path.stem
-    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not result
+    named = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    # a link that leads nowhere is an image that cannot be read, lest it be missed
+    return named and not path.stem.endswith(_RESULTS) and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

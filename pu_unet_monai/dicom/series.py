@@ -53,11 +53,13 @@ class Series:
         header: what the first file says of the series, without pixels.
         identified: whether identifiers were asked for.
         files: its files, in the order of their names.
+        patients: the patients' IDs in them, of which there should be one.
     """
 
     header: Dataset
     identified: bool = False
     files: list[Path] = field(default_factory=list)
+    patients: set[str] = field(default_factory=set)
 
     @property
     def uid(self) -> str:
@@ -116,7 +118,9 @@ def find_series(folder: Path, identified: bool = False) -> tuple[list[Series], l
                 aside.append(f"{path.name}: no image, but {Series(header).modality}")
         else:
             key = str(header.get("StudyInstanceUID")), str(header.SeriesInstanceUID)
-            series.setdefault(key, Series(header, identified)).files.append(path)
+            of_series = series.setdefault(key, Series(header, identified))
+            of_series.files.append(path)
+            of_series.patients.add(str(header.get("PatientID")))
     return sorted(series.values(), key=_order), aside
 
 

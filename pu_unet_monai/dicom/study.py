@@ -136,9 +136,9 @@ def _choose(
     if missing or several:
         return _advise(members, choices, missing, several)
     chosen = {modality: found[0] for modality, found in candidates.items()}
-    patients = {str(series.header.get("PatientID")) for series in chosen.values()}
+    patients = set[str]().union(*(series.patients for series in chosen.values()))
     if len(patients) > 1:
-        return f"has series of {len(patients)} patients; give the folder of one"
+        return f"has images of {len(patients)} patients; give the folder of one"
     return chosen
 
 

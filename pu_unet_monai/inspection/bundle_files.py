@@ -11,6 +11,7 @@ import torch
 
 from pu_unet_monai.files import file_sha256
 from pu_unet_monai.printable import printable
+from pu_unet_monai.runtime.trained_with import facts_concern
 
 __all__ = ["BundleFile", "list_files"]
 
@@ -62,6 +63,8 @@ def _describe(path: Path, bundle: Path) -> BundleFile:
 
 def _concern(path: Path) -> str | None:
     suffix = path.suffix.lower()
+    if suffix == ".json" and (weights := path.with_suffix(".pt")).is_file():
+        return facts_concern(weights)
     if suffix in _PYTHON:
         return "is code"
     if suffix == ".ts":

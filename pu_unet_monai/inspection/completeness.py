@@ -1,19 +1,22 @@
-"""What a bundle lacks: properties that MONAI asks for, and what its metadata's schema wants."""
+"""What a bundle lacks: properties that MONAI asks for, what its metadata's schema wants, and use for its keys."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 
-__all__ = ["missing_properties", "schema_errors"]
+__all__ = ["idle_keys", "missing_properties", "schema_errors"]
 
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
 """MONAI's schema of bundle metadata (Project MONAI, Apache 2.0), so that no download is needed."""
+
+_RUNS = re.compile(r'"(\$|%|_target_|imports")')
+"""Is in what MONAI runs or builds, whoever asks for it."""
 
 _PROPERTIES: dict[str, Mapping[Any, Mapping[Any, Any]]] = {
     "train.json": TrainProperties,
@@ -35,6 +38,21 @@ def missing_properties(file: str, config: Mapping[str, Any]) -> tuple[list[str],
         if not _has(config, re.split("::|#", place)):
             missing[bool(description["required"])].append(f"{name} ({place.replace('::', '#')})")
     return missing[True], missing[False]
+
+
+def idle_keys(config: Mapping[str, Any], configs: Iterable[Any]) -> list[str]:
+    """Return the keys that set a value which nothing asks for, such as misspelled ones.
+
+    Args:
+        config: content of a configuration, not evaluated.
+        configs: that of all of the bundle, which may refer to its keys.
+    """
+    texts = json.dumps([*configs], default=str)
+    return [
+        key
+        for key, value in config.items()
+        if not _RUNS.search(json.dumps({key: value}, default=str)) and not re.search(rf"[@%]{re.escape(key)}\b", texts)
+    ]
 
 
 def schema_errors(metadata: Mapping[str, Any]) -> list[str]:

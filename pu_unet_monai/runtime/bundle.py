@@ -12,7 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.inferers import Inferer
-from monai.utils import CommonKeys
+from monai.utils import CommonKeys, ensure_tuple
 
 from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.errors import UserError, find_user_error, first_cause
@@ -108,6 +108,8 @@ class TrainedBundle:
 
 def _read_config(folder: Path, overrides: Mapping[str, Any], trusted: bool) -> ConfigParser:
     config_file, meta_file = folder / "configs" / "inference.json", folder / "configs" / "metadata.json"
+    if not folder.is_dir():
+        raise UserError(f"--bundle {folder}: no such folder; check the path.")
     missing = [str(path) for path in (config_file, meta_file) if not path.is_file()]
     if missing:
         raise UserError(f"--bundle {folder}: not a bundle, there is no {' and no '.join(missing)}.")
@@ -121,6 +123,7 @@ def _read_config(folder: Path, overrides: Mapping[str, Any], trusted: bool) -> C
         raise UserError(f"--bundle {folder}: a configuration cannot be read ({error}).") from error
     check_keys(overrides, parser.get(), str(config_file))
     parser.update({"bundle_root": str(folder), **overrides})
+    _check_image_size(parser)
     metadata = parser["_meta_"]
     weights = Path(parser.get_parsed_content("ckpt_dir")) / "model.pt"
     facts = read_facts(weights)
@@ -130,3 +133,10 @@ def _read_config(folder: Path, overrides: Mapping[str, Any], trusted: bool) -> C
         metadata["window"] = facts.get("window", metadata["window"])
         parser.update({"window": overrides.get("window", metadata["window"])})
     return parser
+
+
+def _check_image_size(parser: ConfigParser) -> None:
+    """Refuse what MONAI's resizing would take for "as the image is", or fail over at each image."""
+    size = parser.get_parsed_content("image_size", default=1)
+    if not all(type(side) is int and side >= 1 for side in ensure_tuple(size)):
+        raise UserError(f"image_size {size!r}: expected a whole number of pixels, 1 or more, such as 352.")

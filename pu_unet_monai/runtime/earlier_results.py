@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import NamedTuple
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import read_json
 from pu_unet_monai.printable import say
 
-__all__ = ["earlier_results", "warn_of_other_weights"]
+__all__ = ["EarlierResult", "earlier_results", "warn_of_other_weights"]
 
 _ENDINGS = (".png", "_overlay.png", "_seg.nii.gz", "_prob.nii.gz", "_seg.dcm")
 """Of the names of all files that a case may leave."""
 
 
-def earlier_results(output: Path, case: str) -> set[tuple[str, int, int]]:
-    """Return the files of a case that are in a folder: their names, and by what one is told from its replacement.
+class EarlierResult(NamedTuple):
+    """A file, and by what it is told from its replacement."""
+
+    path: Path
+    inode: int
+    modified: int
+
+
+def earlier_results(output: Path, case: str) -> set[EarlierResult]:
+    """Return the files of a case that are in a folder.
 
     Args:
         output: the folder.
@@ -26,7 +35,7 @@ def earlier_results(output: Path, case: str) -> set[tuple[str, int, int]]:
     for name in (f"{case}{ending}" for ending in _ENDINGS):
         with contextlib.suppress(OSError):
             file = (output / name).stat()
-            found.add((name, file.st_ino, file.st_mtime_ns))
+            found.add(EarlierResult(output / name, file.st_ino, file.st_mtime_ns))
     return found
 
 

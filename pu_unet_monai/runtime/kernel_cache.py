@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -43,4 +45,12 @@ def convolutions_for_resizing(image: Any) -> contextlib.AbstractContextManager[N
             large = opened.width * opened.height >= _LARGE
     except Exception:  # no image, or a damaged one: whoever reads it says so
         large = True
-    return contextlib.nullcontext() if large else torch.backends.mkldnn.flags(enabled=False)
+    return contextlib.nullcontext() if large else _without_onednn()
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration")  # a flag for Intel's GPUs, which is set along with it
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield

@@ -116,5 +116,5 @@ def _others_alive() -> Iterator[None]:
     except RuntimeError as error:  # what PyTorch makes of a connection that broke
         raise UserError(
             "another process ended before it was done, see its own message; the files written so far are whole, but "
-            "there is no report: run the command again."
+            "no report names them: run the command again."
         ) from error

@@ -13,7 +13,7 @@ from pu_unet_monai.data.datalist import is_image, list_images
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.evaluation.pictures import overlay
 from pu_unet_monai.files import atomic_path
-from pu_unet_monai.images import read_rgb
+from pu_unet_monai.images import IMAGE_SUFFIXES, read_rgb
 from pu_unet_monai.runtime.bundle import TrainedBundle
 from pu_unet_monai.runtime.cases import Cases
 from pu_unet_monai.transforms import SaveMask
@@ -29,7 +29,10 @@ def find_images(path: Path) -> Cases[Path]:
     """
     if path.is_file():
         if not is_image(path):
-            raise UserError(f"--input {path}: not an image; expected a PNG or JPEG file, or a folder of them.")
+            raise UserError(
+                f"--input {path}: not an image by its name; expected one that ends in "
+                f"{', '.join(IMAGE_SUFFIXES)}, or a folder of them."
+            )
         return Cases({path.name: path}, {path.parent}, [], [])
     images = [Path(item["image"]) for item in list_images(path)]
     skipped = sorted({entry.name for entry in path.iterdir()} - {image.name for image in images})

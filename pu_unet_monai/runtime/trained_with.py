@@ -13,7 +13,7 @@ from typing import Any
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import file_sha256, read_json, write_json
 
-__all__ = ["read_facts", "trained_with", "write_facts"]
+__all__ = ["facts_concern", "read_facts", "trained_with", "write_facts"]
 
 _HASH = "weights_sha256"
 _WORDS = re.compile(r"[\w .,:;=()\[\]+*/-]*")
@@ -57,21 +57,37 @@ def trained_with(ckpt_dir: str | os.PathLike[str], key: str, default: Any) -> An
     return read_facts(Path(ckpt_dir) / "model.pt").get(key, default)
 
 
+def facts_concern(weights: Path) -> str | None:
+    """Say what is wrong with the facts beside weights, for whoever looks at both without using them."""
+    try:
+        facts = read_json(weights.with_suffix(".json"))
+    except UserError:
+        return "cannot be read"
+    if odd := _odd(facts):
+        return f"holds what could be run: {', '.join(f'{key}: {facts[key]!r}' for key in odd)}"
+    return None if facts.get(_HASH) == file_sha256(weights) else f"is not of the {weights.name} beside it"
+
+
 @functools.lru_cache(maxsize=8)
 def _read(path: Path, _: int, weights: Path, __: int) -> dict[str, Any]:
     """Read the facts, once as long as neither file changes."""
     facts = read_json(path, "bring the one that the training wrote, or remove it and give its keys with --set")
     if facts.pop(_HASH, None) != file_sha256(weights):
         _log.warning(
-            "%s: is not of the weights beside it, or these are damaged; it is left aside, so give its keys", path
+            "%s: is not of the weights beside it, or these are damaged; it is left aside: give its keys with --set",
+            path,
         )
         return {}
-    if odd := [key for key, value in facts.items() if not _is_plain(value)]:
+    if odd := _odd(facts):
         raise UserError(
             f"{path}: {', '.join(odd)}: expected numbers, plain words and lists of them, as all else could be run; do "
             "not use these weights, or remove the file and give its keys with --set."
         )
     return facts
+
+
+def _odd(facts: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in facts.items() if not _is_plain(value)]
 
 
 def _is_plain(value: Any) -> bool:

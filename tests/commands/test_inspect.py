@@ -62,6 +62,7 @@ def test_published_bundles_are_in_order(repository, capsys, name):
     assert "train.json imports[0]: $import monai" in out
     assert "configs/inference.json: " in out
     assert "logging.conf handler_console: _target_ logging.StreamHandler" in out
+    assert "nothing refers to" not in out
     assert out.endswith("0 problem(s)\n")
 
 
@@ -69,6 +70,7 @@ def test_every_problem_has_a_line(bundle, capsys, tmp_path):
     trap = tmp_path / "was_run"
     config = json.loads((bundle / "configs" / "inference.json").read_text())
     del config["inferer"], config["preprocessing"]
+    config["imagesize"] = 64
     config["run"].append(f"$__import__('os').mknod({str(trap)!r})")
     (bundle / "configs" / "inference.json").write_text(json.dumps(config))
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
@@ -79,6 +81,8 @@ def test_every_problem_has_a_line(bundle, capsys, tmp_path):
     assert main(["inspect", str(bundle)]) == 1
     out = capsys.readouterr().out
     assert not trap.exists()
+    (idle,) = [line for line in out.splitlines() if line.startswith("inference.json: nothing refers to ")]
+    assert idle.endswith(", imagesize; misspelled?")
     assert "inference.json does without the optional preprocessing (preprocessing)" in out
     problems = out.partition("6 problem(s):\n")[2].splitlines()
     for text in (
@@ -104,6 +108,11 @@ def test_damaged_bundle(bundle, capsys):
 def test_no_bundle(tmp_path, capsys):
     assert main(["inspect", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path}: not a bundle, there is no folder configs.\n"
+
+
+def test_no_folder(tmp_path, capsys):
+    assert main(["inspect", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/nowhere: no such folder; check the path.\n"
 
 
 def test_foreign_code_is_not_run_unless_trusted(bundle, images, capsys, tmp_path):
@@ -141,6 +150,9 @@ def test_foreign_code_is_not_run_unless_trusted(bundle, images, capsys, tmp_path
 def test_weights_bring_no_code_in_what_they_say_of_themselves(bundle, images, capsys, monkeypatch, tmp_path, facts):
     monkeypatch.chdir(tmp_path)
     write_facts(bundle / "models" / "model.pt", facts)
+    assert main(["inspect", str(bundle)]) == 1
+    ((key, value),) = facts.items()
+    assert f"file: models/model.json holds what could be run: {key}: {value!r}" in capsys.readouterr().out
     assert predict(bundle, images) == 2
     assert (
         f"model.json: {next(iter(facts))}: expected numbers, plain words and lists of them" in capsys.readouterr().err

@@ -8,6 +8,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +123,10 @@ def test_one_bad_image_does_not_stop_the_others(bundle, images, tmp_path, capsys
         (["--set", "image_size"], "--set image_size: expected KEY=VALUE"),
         (["--set", "channels=[16,32]"], "does not fit the network"),
         (["--set", "ckpt_dir=nowhere"], "nowhere/model.pt: no such weights file"),
+        (["--set", "image_size=abc"], "image_size 'abc': expected a whole number of pixels, 1 or more"),
+        (["--set", "image_size=0"], "image_size 0: expected a whole number"),
+        (["--set", "image_size=[64,-64]"], "image_size [64, -64]: expected a whole number"),
+        (["--set", "image_size=64.0"], "image_size 64.0: expected a whole number"),
         (["--device", "cuda:99"], "--device cuda:99: not usable here"),
         (["--device", "toaster"], "--device toaster: not usable here"),
     ],
@@ -139,13 +145,42 @@ def test_folders_that_cannot_be(bundle, images, tmp_path, capsys):
     for bundle_, input_, output, expected in [
         (bundle, tmp_path / "empty", tmp_path / "out", "empty: holds no image"),
         (bundle, tmp_path / "nowhere", tmp_path / "out", "nowhere: no such folder"),
-        (bundle, bundle / "LICENSE", tmp_path / "out", "not an image"),
+        (bundle, bundle / "LICENSE", tmp_path / "out", "LICENSE: not an image by its name; expected one that ends in"),
+        (tmp_path / "nowhere", images, tmp_path / "out", "nowhere: no such folder"),
         (tmp_path / "empty", images, tmp_path / "out", "not a bundle"),
         (bundle, images, images, "holds the images themselves"),
     ]:
         assert predict(bundle_, input_, output) == 2
         assert expected in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+
+def test_nothing_but_results(bundle, images, tmp_path, capsys):
+    for path in images.iterdir():
+        path.rename(path.with_stem(f"{path.stem}_seg"))
+    assert predict(bundle, images, tmp_path / "out") == 2
+    assert "(left aside: 3 hidden or named as results, _seg or _overlay)" in capsys.readouterr().err
+
+
+def test_a_link_that_leads_nowhere_is_a_failure(bundle, images, tmp_path, capsys):
+    (images / "lost.png").symlink_to("gone.png")
+    assert predict(bundle, images, tmp_path / "out") == 1
+    printed = capsys.readouterr().out
+    assert "failed: lost.png: " in printed
+    assert "3 of 4 cases segmented" in printed
+
+
+def test_output_that_may_not_be_written_is_said_before_the_first_case(bundle, images, capsys, monkeypatch):
+    monkeypatch.setattr(TrainedBundle, "predict", None)
+    assert predict(bundle, images, Path("/proc/self/task")) == 2
+    assert "/proc/self/task/report.json: could not be written" in capsys.readouterr().err
+
+
+def test_nothing_is_said_that_is_not_ours(bundle, images, tmp_path):
+    command = ["-m", "pu_unet_monai", "predict", "--bundle", bundle, "--input", images, "--output", tmp_path / "out"]
+    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{bundle}/models/model.json: is not of the weights beside it")
 
 
 def test_output_that_is_a_file(bundle, images, tmp_path, capsys):
@@ -155,7 +190,7 @@ def test_output_that_is_a_file(bundle, images, tmp_path, capsys):
 
 
 def test_cause_of_a_failure_is_named(bundle, images, tmp_path, capsys):
-    assert predict(bundle, images / "wide.png", tmp_path / "out", "--set", "image_size=abc") == 1
+    assert predict(bundle, images / "wide.png", tmp_path / "out", "--set", "spatial_size=abc") == 1
     (failure,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
     assert failure.startswith("failed: wide.png: ")
     assert "Error: " in failure

@@ -176,7 +176,7 @@ def edit(folder: Path, **values: str | None) -> None:
     ("series", "values", "message"),
     [
         ("P1", {"Modality": "CT"}, "no series of MR images found in it or below; left aside: series 1"),
-        ("P1/2_AX_T1", {"PatientID": "P2"}, "has series of 2 patients"),
+        ("P1/2_AX_T1", {"PatientID": "P2"}, "has images of 2 patients"),
         ("P1/2_AX_T1", {"Modality": "CT"}, "has no T1w; it has series 1"),
     ],
 )
@@ -185,6 +185,16 @@ def test_what_does_not_belong_together_is_refused(series, values, message, bundl
     edit(tmp_path / "dicom" / series, **values)
     assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
+
+
+def test_images_of_two_patients_in_one_series_are_refused(bundle, head, tmp_path, capsys):
+    write(tmp_path / "dicom", head)
+    for path in sorted((tmp_path / "dicom" / "P1" / "2_AX_T1").glob("*.dcm"))[1::2]:
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = "P2"
+        dataset.save_as(path)
+    assert predict(bundle, tmp_path / "dicom", tmp_path / "out") == 2
+    assert "has images of 2 patients; give the folder of one" in capsys.readouterr().err
 
 
 def test_what_may_be_empty_may_be_missing(bundle, head, tmp_path):

@@ -117,7 +117,7 @@ def test_more_processes_than_cases(images, tmp_path):
 
 
 def test_a_process_that_dies_ends_the_others(images, tmp_path):
-    """What was written stays, each file whole; there is no report."""
+    """What was written stays, each file whole; the report is unfinished."""
     bundle, folder = images
     path = bundle / "configs" / "inference.json"
     config = json.loads(path.read_text())
@@ -129,7 +129,9 @@ def test_a_process_that_dies_ends_the_others(images, tmp_path):
     assert "SIGKILL" in run.stderr
     assert "cases segmented" not in run.stdout
     names = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
-    assert names <= {f"{stem}{end}.png" for stem in "ae" for end in ("", "_overlay")}  # shares of the first process
+    masks = {f"{stem}{end}.png" for stem in "ae" for end in ("", "_overlay")}  # shares of the first process
+    assert names <= {"report.json", *masks}
+    assert not json.loads((tmp_path / "out" / "report.json").read_text())["finished"]
 
 
 def test_wrong_use_is_one_line(images, tmp_path):

@@ -86,9 +86,10 @@ def test_missing_files_are_counted_not_all_named(folder):
 
 
 def test_images_of_a_folder(tmp_path):
-    for name in ("b.JPG", "a.png", "a_seg.png", "a_overlay.png", ".hidden.png", "notes.txt"):
+    for name in ("b.JPG", "a.png", "a_seg.png", "a_overlay.png", "b_segment.png", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
-    assert list_images(tmp_path) == [{"image": f"{tmp_path}/a.png"}, {"image": f"{tmp_path}/b.JPG"}]
+    images = [{"image": f"{tmp_path}/{name}"} for name in ("a.png", "b.JPG", "b_segment.png")]
+    assert list_images(tmp_path) == images
 
 
 def test_numbering_has_to_be_said_where_labels_have_one(folder):

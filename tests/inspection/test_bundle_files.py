@@ -75,3 +75,20 @@ def test_what_could_run_or_lies_elsewhere_is_named(tmp_path, monkeypatch, name, 
     assert file.concern is not None
     assert re.match(concern, file.concern)
     assert not (tmp_path / "was_run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "concern"),
+    [
+        ('{"image_size": 64, "weights_sha256": "HASH"}', None),
+        ('{"image_size": 64, "weights_sha256": "0"}', "is not of the model.pt beside it"),
+        ('{"image_size": 64}', "is not of the model.pt beside it"),
+        ('{"a": "$1", "weights_sha256": "HASH"}', "holds what could be run: a: '$1'"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_facts_about_weights(tmp_path, content, concern):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "model.pt")
+    digest = hashlib.sha256((tmp_path / "model.pt").read_bytes()).hexdigest()
+    (tmp_path / "model.json").write_text(content.replace("HASH", digest))
+    assert {file.name: file.concern for file in list_files(tmp_path)} == {"model.json": concern, "model.pt": None}

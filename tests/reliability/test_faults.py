@@ -254,21 +254,41 @@ def test_worker_killed(dataset, tmp_path, record):
     record("faults", "a data worker killed", {"tried": 1, "said": without(tmp_path, line)})
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_prediction(bundle, images, tmp_path, number, code, record):
+@pytest.fixture
+def signalled_prediction(bundle, images, tmp_path):
+    """What is left of a prediction of 204 images that gets a signal when a few are done."""
     for copy in range(200):
         shutil.copy(images / "image0.png", images / f"copy{copy}.png")
     output = tmp_path / "out"
-    done = signalled(predicting(bundle, images, output), number, lambda _: len(list(output.glob("*_overlay.png"))) >= 3)
-    out, error = done.stdout, done.stderr
-    assert done.returncode == code, error
-    assert "Traceback" not in error
+
+    def send(number):
+        begun = lambda _: len(list(output.glob("*_overlay.png"))) >= 3  # noqa: E731
+        return signalled(predicting(bundle, images, output), number, begun), output
+
+    return send
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_prediction(signalled_prediction, tmp_path, number, code, record):
+    done, output = signalled_prediction(number)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
     assert_whole(output)
-    assert not list(output.glob(".*"))
-    if number == signal.SIGINT:
-        report = json.loads((output / "report.json").read_text())
-        assert len(report["cases"]) + len(report["not_run"]) == 204
-        assert "interrupted" in out
-    said = out.splitlines()[-1] if number == signal.SIGINT else error.splitlines()[-1]
-    assert said.startswith("interrupted" if number == signal.SIGINT else "terminated")
+    report = json.loads((output / "report.json").read_text())
+    assert report["finished"]
+    assert len(report["cases"]) + len(report["not_run"]) == 204
+    results = {case[kind] for case in report["cases"] for kind in ("mask", "overlay")}
+    assert {path.name for path in output.iterdir()} == {"report.json", *results}
+    said = done.stdout.splitlines()[-1]
+    assert said.startswith("interrupted; " if number == signal.SIGINT else "terminated; ")
     record("faults", f"{number.name} while predicting", {"tried": 1, "said": without(tmp_path, said)})
+
+
+def test_killed_prediction(signalled_prediction):
+    """Its report names no case, though some lie there, and says that it is not to be relied on."""
+    done, output = signalled_prediction(signal.SIGKILL)
+    assert done.returncode == -signal.SIGKILL
+    assert_whole(output)
+    report = json.loads((output / "report.json").read_text())
+    assert not report["finished"]
+    assert (len(report["cases"]), len(report["not_run"])) == (0, 204)

@@ -207,7 +207,7 @@ def test_series_of_two_patients(bundle, studies, tmp_path, capfd):
             dataset.save_as(path)
     assert predict(bundle, studies / "0", tmp_path / "out") == 2
     said = "".join(capfd.readouterr())
-    assert "has series of 2 patients" in said
+    assert "has images of 2 patients" in said
     assert not [secret for secret in SECRETS if secret in said]
 
 
