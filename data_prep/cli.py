@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pu_unet_monai.errors import INTERRUPTED, UserError
+from pu_unet_monai.errors import INTERRUPTED, find_mendable, print_error
 from pu_unet_monai.interrupts import TERMINATED, Terminated, end_in_order
 
 __all__ = ["dataset_parser", "new_parser", "run"]
@@ -49,7 +49,8 @@ def run(
     It is 0, 2 for a user's mistake, 130 after Ctrl-C, 143 after SIGTERM.
 
     Args:
-        action: does the work; a ``UserError`` that it raises is printed as one message without traceback.
+        action: does the work; a ``UserError`` that it raises, and what the machine refuses, is printed as one message
+            without traceback.
         parser: parser of the module.
         argv: arguments without the program's name; None means ``sys.argv``.
     """
@@ -57,15 +58,18 @@ def run(
     try:
         end_in_order()
         action(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return INTERRUPTED
     except Terminated:
         print("terminated; nothing was written", file=sys.stderr)
         return TERMINATED
+    except Exception as error:
+        user_error = find_mendable(error)
+        if user_error is None:
+            raise
+        print_error(user_error)
+        return 2
     return 0
 
 

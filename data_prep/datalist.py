@@ -15,7 +15,7 @@ from data_prep.cases import Case, count_groups
 from data_prep.splits import Split
 from pu_unet_monai import __version__
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import write_json
 
 __all__ = ["HOLDOUT", "Dataset", "check_output", "summary", "with_options", "write"]
 
@@ -99,8 +99,7 @@ def write(output: Path, root: Path, dataset: Dataset, split: Split, seed: int | 
         },
         **{name: [_entry(case, root) for case in cases] for name, cases in split.items()},
     }
-    with atomic_path(output) as path:
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(output, content)
 
 
 def summary(outputs: Sequence[Path], root: Path, dataset: Dataset, split: Split, official: bool = False) -> str:

@@ -15,7 +15,7 @@ from data_prep.datalist import Dataset
 from pu_unet_monai import __version__
 from pu_unet_monai.data.label_numbering import CLASS_NAMES, REGIONS, REGIONS_OF
 from pu_unet_monai.errors import UserError, join_some
-from pu_unet_monai.files import atomic_path
+from pu_unet_monai.files import write_json
 from pu_unet_monai.volumes import AFFINE_TOLERANCE
 
 __all__ = ["ORIENTATION", "CaseFacts", "bounding_box", "check_output", "statistics", "statistics_file", "write"]
@@ -108,8 +108,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
         path: file to write.
         content: what :func:`statistics` returned.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def _composite_box(cases: Sequence[CaseFacts]) -> tuple[dict[str, list[int]] | None, str | None]:

@@ -74,6 +74,7 @@ def publish(args: argparse.Namespace) -> None:
     _write_half(args.cell / "models" / "model.pt", weights, facts)
     command = ["evaluate", "--bundle", args.bundle, "--dataset-dir", dataset_dir, "--datalist", datalist]
     command += ["--output", staging, "--set", f"ckpt_dir={weights.parent}", "--set", "num_workers=0"]
+    command += ["--set", f"seed={config['seed']}"]  # which scores.csv names
     if run_command([*map(str, command)]):
         raise UserError(f"{staging}: the evaluation of the published weights failed.")
     record = weights_record(args.bundle.resolve().name, args.cell, weights, facts, read_json(datalist), args.note)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pu_unet_monai.evaluation.pictures import NOTICE
-from pu_unet_monai.evaluation.scores import read_rows, summarise
+from pu_unet_monai.evaluation.scores import cases_text, read_rows, summarise
 from pu_unet_monai.evaluation.tables import markdown_table
 from pu_unet_monai.files import file_sha256, read_csv, read_json
 
@@ -52,6 +52,7 @@ def weights_record(
             "what": f"input {size}, widths {widths}, {len(epochs)} epochs, {hours:.1f} h",
             "settings": {key: value for key, value in config.items() if key not in _PLACES},
             "epochs": len(epochs),
+            "log": "epochs.csv",
             "best_epoch": int(best["epoch"]),
             "best_validation_dice": round(float(best["dice"]), 4),
             "hours": round(hours, 2),
@@ -85,15 +86,16 @@ def markdown(record: Mapping[str, Any]) -> str:
     """Return the record as a page to read."""
     images, training = record["datalist"]["images"], record["training"]
     machine = training["machine"]
+    log = f", every epoch in [{training['log']}]({training['log']})" if training["log"] else ""
     scores = [
-        [metric, str(score["cases"]), f"{score['mean']:.3f}", _interval(score["interval"])]
+        [metric, cases_text(score), f"{score['mean']:.3f}", _interval(score["interval"])]
         for metric, score in record["scores"].items()
     ]
     return "\n\n".join(
         [
             f"# The weights in {record['bundle']}",
             "Written by `python -m experiments.publish_weights`. The whole record is in [weights.json](weights.json), "
-            "the score of every image in [scores.csv](scores.csv), every epoch in [epochs.csv](epochs.csv).",
+            f"the score of every image in [scores.csv](scores.csv){log}.",
             f"**{NOTICE}**",
             f"- data: {record['data']}: {images['training']} to train, {images['validation']} to choose the epoch, "
             f"{images['test']} for test\n"

@@ -84,8 +84,7 @@ def check_command_line() -> None:
     paths = ast.literal_eval(files) if files.startswith(("[", "(")) else files.split(",")
     config = {key.lstrip("+~").split("#")[0]: value for key, value in ConfigParser.load_config_files(paths).items()}
     known = [*config, *_keys_of_tracking(options.get("tracking", ""))]
-    switches = {key for key, value in config.items() if isinstance(value, bool)}
-    texts = [f"--{key} {value}" for key, value in options.items() if key in switches and value in ("true", "false")]
+    texts = [f"--{key} {value}" for key, value in options.items() if value in ("true", "false")]
     if texts:
         raise UserError(f"{', '.join(texts)}: text on MONAI's command line; write True or False, as in Python.")
     check_keys([key for key in options if key not in _OPTIONS_OF_RUN], dict.fromkeys(known), files)

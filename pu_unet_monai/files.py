@@ -143,7 +143,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Read the rows of a CSV file with a line of column names."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before the first column
         return list(csv.DictReader(file))
 
 

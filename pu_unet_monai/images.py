@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from scipy import ndimage
 
 from pu_unet_monai.errors import UserError
@@ -21,6 +22,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError)
 """What Pillow raises of damaged files, and of those that are none of images."""
+
+_NEW_SUBFILE_TYPE, _REDUCED = 254, 1
+"""The tag of a TIFF's page, and its bit, that say that it is a smaller copy of another one."""
 
 _GREY_SHARE = 0.3
 _EDGE_WIDTH = 4
@@ -79,6 +83,7 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
         raise UserError(f"{path}: no such file")
     try:
         with Image.open(path) as image:
+            _check_pages(image, path)
             image.load()
             return turn_upright(image)
     except PermissionError as error:
@@ -86,6 +91,19 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
     except UNREADABLE as error:
         reason = str(error).replace(f" {str(path)!r}", "")
         raise UserError(f"{path}: not a readable image ({reason}); export or copy it again") from error
+
+
+def _check_pages(image: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Refuse a TIFF of several pages, of which the first alone would be read; smaller copies of it do not count."""
+    if not isinstance(image, TiffImageFile) or image.n_frames == 1:
+        return
+    pages = 0
+    for number in range(image.n_frames):
+        image.seek(number)
+        pages += not image.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED
+    image.seek(0)
+    if pages > 1:
+        raise UserError(f"{path}: {pages} pages, expected one image; save each page as a file of its own")
 
 
 def _is_picture(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:

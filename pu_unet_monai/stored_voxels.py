@@ -69,9 +69,10 @@ class StoredVoxels:
         found = 0
         while not stream.eof and found <= self.size:
             chunk = stream.unconsumed_tail or file.read(_CHUNK)
-            if not chunk:
+            voxels = stream.decompress(chunk, _CHUNK)
+            if not chunk and not voxels:  # without more of the file there may be voxels left to come
                 raise OSError("its compressed voxels are cut off")
-            found += len(stream.decompress(chunk, _CHUNK))
+            found += len(voxels)
         if stream.eof and (stream.unused_data or file.read(1)):
             raise OSError("there are bytes behind its compressed voxels, expected none")
         return found

@@ -63,13 +63,15 @@ def test_what_tracking_adds_is_known_with_tracking_alone(tmp_path, monkeypatch):
         check_command_line()
 
 
-@pytest.mark.parametrize("override", [["--amp", "false"], ["--amp=false"]])
+@pytest.mark.parametrize(
+    "override", [["--amp", "false"], ["--amp=false"], ["--train#trainer#amp", "false"], ["--train#trainer#amp=true"]]
+)
 def test_false_as_text_would_count_as_true(tmp_path, monkeypatch, override):
     config = tmp_path / "train.json"
-    config.write_text(json.dumps({"amp": True}))
+    config.write_text(json.dumps({"amp": True, "train": {"trainer": {"amp": "@amp"}}}))
     arguments = ["/env/lib/monai/bundle/__main__.py", "run", "--config_file", str(config)]
     monkeypatch.setattr(sys, "argv", [*arguments, *override])
-    with pytest.raises(UserError, match="--amp false: text on MONAI's command line; write True or False"):
+    with pytest.raises(UserError, match=r"amp (false|true): text on MONAI's command line; write True or False"):
         check_command_line()
     monkeypatch.setattr(sys, "argv", [*arguments, "--amp", "False"])
     check_command_line()

@@ -78,6 +78,11 @@ def test_folder_of_a_killed_program_is_removed_by_the_next(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_tables_that_a_spreadsheet_has_saved(tmp_path):
+    (tmp_path / "epochs.csv").write_text("epoch,loss\n1,0.5\n", encoding="utf-8-sig")
+    assert read_csv(tmp_path / "epochs.csv") == [{"epoch": "1", "loss": "0.5"}]
+
+
 def test_tables_hold_any_name(tmp_path):
     write_csv(tmp_path / "scores.csv", [{"case": "M\udcfcller\n", "dice": "0.5"}])
     assert read_csv(tmp_path / "scores.csv") == [{"case": "M\\udcfcller\n", "dice": "0.5"}]

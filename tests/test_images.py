@@ -30,6 +30,24 @@ FORMS = {
 }
 
 
+def test_a_tiff_of_several_pages_is_refused(tmp_path):
+    """Of a stack of masks only the first would be read."""
+    pages = [Image.fromarray(SQUARE), Image.fromarray(255 - SQUARE)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    for read in (read_mask, read_rgb):
+        with pytest.raises(UserError, match=r"stack\.tif: 2 pages, expected one image; save each page"):
+            read(tmp_path / "stack.tif")
+
+
+def test_a_smaller_copy_in_a_tiff_is_no_page(tmp_path):
+    copy = Image.fromarray(SQUARE).resize((15, 10))
+    copy.encoderinfo = {"tiffinfo": {254: 1}}
+    Image.fromarray(SQUARE).save(tmp_path / "a.tif", save_all=True, append_images=[copy])
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.n_frames == 2
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), EXPECTED)
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_of_the_same_mask_reads_the_same(tmp_path, name):
     FORMS[name].save(tmp_path / name)

@@ -70,6 +70,18 @@ def test_damaged_streams(tmp_path, stream, expected):
     assert_refused(tmp_path / "a.mhd", header, expected)
 
 
+@pytest.mark.parametrize("more", [-2, 0, 2, 300, 1198, 3042, 2**20 + 300])
+@pytest.mark.parametrize("value", [0, 1000])
+def test_voxels_that_come_after_the_last_of_the_file(tmp_path, more, value):
+    """What decompresses to a little more than the buffer waits in the decompressor when the file has ended."""
+    number = (2**20 + more) // 2
+    voxels = np.zeros(number, "<i2")
+    voxels[::97] = value
+    content = metaimage(zlib.compress(voxels.tobytes()), compressed=True, DimSize=f"{number} 1 1")
+    (tmp_path / "a.mha").write_bytes(content)
+    assert np.array_equal(read_volume(tmp_path / "a.mha")[0, :, 0, 0], voxels)
+
+
 @pytest.mark.parametrize("size", ["7", None])
 def test_the_size_of_the_stream(tmp_path, size):
     expected = f"CompressedDataSize = {size or 'nothing'}, expected {len(STREAM)}"

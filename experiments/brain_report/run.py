@@ -24,7 +24,7 @@ from experiments.brain_report.prepare import prepare
 from experiments.brain_report.set_ups import SET_UPS, config_files
 from experiments.brain_report.table import write_table
 from pu_unet_monai.config_keys import check_keys, parse_settings
-from pu_unet_monai.errors import INTERRUPTED, UserError
+from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
 from pu_unet_monai.files import write_json
 
 __all__ = ["main"]
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(args)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last whole epoch", file=sys.stderr)

@@ -68,9 +68,8 @@ def collect(comparison: Path, output: Path) -> None:
         UserError: if trainings of another protocol are kept there.
     """
     results = read_json(comparison / "compare.json")
-    shared = {key: value for key, value in results.items() if key not in _OF_A_RUN}
-    earlier = _kept_protocol(output)
-    check_same_protocol(output, earlier, shared, {**earlier, **shared} if earlier else ())
+    shared = shared_by_all(results)
+    check_kept(output, shared)
     done = kept_trainings(output, shared)
     cells = [
         (name, folder)
@@ -83,6 +82,21 @@ def collect(comparison: Path, output: Path) -> None:
     write_json(output / "protocol.json", shared)
     write_csv(output / "scores.csv", _merged(output / "scores.csv", scores), ["variant"])
     write_csv(output / "trainings.csv", _merged(output / "trainings.csv", trainings), ["variant"])
+
+
+def shared_by_all(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all trainings of a dataset have to share, of what ``compare`` says of its own."""
+    return {key: value for key, value in identity.items() if key not in _OF_A_RUN}
+
+
+def check_kept(folder: Path, shared: Mapping[str, Any]) -> None:
+    """Check that what is kept of a dataset, if anything, was made as what is to be added.
+
+    Raises:
+        UserError: naming all that differ.
+    """
+    if earlier := _kept_protocol(folder):
+        check_same_protocol(folder, earlier, shared, {**earlier, **shared})
 
 
 def check_same_protocol(folder: Path, earlier: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> None:

@@ -17,9 +17,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.paper.collect import RESULTS, kept_trainings
+from experiments.paper.collect import RESULTS, check_kept, kept_trainings, shared_by_all
 from experiments.paper.protocol import DATASETS, SEEDS, SETTINGS, VARIANTS, Dataset
 from pu_unet_monai.__main__ import main as run_command
+from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.config_keys import parse_settings
 from pu_unet_monai.errors import INTERRUPTED, UserError, print_error
 from pu_unet_monai.files import make_folder, read_json, write_json
@@ -60,7 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(name: str, seed: int, args: argparse.Namespace) -> int:
-    """Run the comparison of what is left to train on one dataset under one seed, and return its exit code."""
+    """Run the comparison of what is left to train on one dataset under one seed, and return its exit code.
+
+    Raises:
+        UserError: if bundle or datalist are others than those of the trainings that are kept.
+    """
     dataset = DATASETS[name]
     settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()] + args.set
     kept = kept_trainings(args.results / name, parse_settings(settings))
@@ -69,6 +74,10 @@ def compare(name: str, seed: int, args: argparse.Namespace) -> int:
     if not variants:
         return 0
     datalist = prepare(name, dataset, args.data, args.output)
+    if kept:  # what could not be put together afterwards is not to be trained for days
+        bundle, folder = REPOSITORY / "bundles" / dataset.bundle, args.data / dataset.folder
+        protocol = Protocol(bundle, folder, datalist, "test", parse_settings(settings), args.output)
+        check_kept(args.results / name, shared_by_all(protocol.identity()))
     options = {
         "--bundle": REPOSITORY / "bundles" / dataset.bundle,
         "--dataset-dir": args.data / dataset.folder,

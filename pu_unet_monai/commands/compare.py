@@ -81,8 +81,7 @@ def run(args: argparse.Namespace) -> int:
         say("interrupted; the same command goes on from the last whole epoch")
         return INTERRUPTED
     done = [cell for cell in cells if cell.is_done]
-    if done:
-        say_lines((args.output / "compare.md").read_text(encoding="utf-8"))
+    say_lines((args.output / "compare.md").read_text(encoding="utf-8"))
     for title, reason in failures.items():
         say(f"failed: {title}: {reason}")
     if others := _not_asked_for(args.output, cells):
@@ -110,9 +109,10 @@ def _run_each(cells: Sequence[Cell], costs: Mapping[str, Mapping[str, Any]], pro
             failures[cell.title] = str(error)
             say(f"failed: {cell.title}: {error}")
         done = [cell for cell in cells if cell.is_done]
-        if done and (not is_old or number == len(cells)):
+        if not is_old or number == len(cells):
             write_tables(done, costs, failures, protocol)
-            draw_comparison(done, protocol.output / "compare.png")
+            if done:
+                draw_comparison(done, protocol.output / "compare.png")
     return failures
 
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monai.utils import ensure_tuple
-
 from pu_unet_monai import __version__
 from pu_unet_monai.commands.options import add_trust
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.config_keys import parse_settings
-from pu_unet_monai.data.case_name import name_of_files
-from pu_unet_monai.errors import INTERRUPTED, UserError, join_some
+from pu_unet_monai.errors import INTERRUPTED, UserError
 from pu_unet_monai.evaluation.pictures import read_examples
 from pu_unet_monai.evaluation.report import Evaluation, write_report
-from pu_unet_monai.evaluation.scores import read_rows
+from pu_unet_monai.evaluation.scores import add_groups, read_rows
 from pu_unet_monai.files import file_sha256, make_folder, read_csv, read_json, write_json
 from pu_unet_monai.printable import say, say_lines
 from pu_unet_monai.runtime.bundle_run import run_bundle
@@ -73,10 +69,11 @@ def run(args: argparse.Namespace) -> int:
     warn_of_other_weights(args.output, file_sha256(weights))
     examples = args.output / "examples.npz"
     try:
-        _evaluate(protocol, examples)
+        _evaluate(protocol, weights, examples)
     except KeyboardInterrupt:
         print("interrupted; nothing was reported", file=sys.stderr)
         return INTERRUPTED
+    add_groups(args.output / "scores.csv", protocol.groups)
     rows = read_rows(args.output / "scores.csv")
     evaluation = Evaluation(
         title=f"{args.bundle.resolve().name}, {args.split} split of {args.datalist.name}",
@@ -98,13 +95,7 @@ def _check(protocol: Protocol, trusted: bool) -> Path:
             f"--set {', '.join(own)}: evaluate sets these itself; see --dataset-dir, --datalist, --split, --output."
         )
     protocol.check(trusted)
-    names = Counter(name_of_files(ensure_tuple(entry["image"])) for entry in protocol.entries)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise UserError(
-            f"--datalist {protocol.datalist_file}: {join_some(twice)}: several images of that name in the "
-            f"{protocol.split} split, whose scores could not be told apart; rename them."
-        )
-    weights = Path(protocol.settings.get("ckpt_dir", protocol.bundle / "models")) / "model.pt"
+    weights = Path(str(protocol.settings.get("ckpt_dir", protocol.bundle / "models"))) / "model.pt"
     if not weights.is_file():
         raise UserError(f"{weights}: no such weights; train first, or point --set ckpt_dir=... at them.")
     return weights
@@ -122,29 +113,31 @@ def _facts(weights: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if key in known}
 
 
-def _evaluate(protocol: Protocol, examples: Path) -> None:
+def _evaluate(protocol: Protocol, weights: Path, examples: Path) -> None:
     """Run the bundle's ``evaluating`` with small copies of all cases kept."""
-    overlay = protocol.output / "examples.json"
+    overlay = protocol.output / "config.json"  # on the command line a folder 2018 would be taken for a number
     handler = {"_target_": "pu_unet_monai.handlers.ExamplesWriter", "path": str(examples)}
-    write_json(overlay, {"+validate#handlers": [handler]})
-    options = {
+    places = {
         "dataset_dir": protocol.dataset_dir,
         "datalist_file": protocol.datalist_file,
         "output_dir": protocol.output,
-        "split": protocol.split,
-        **protocol.settings,
+        "ckpt_dir": weights.parent,
     }
+    settings = {key: value for key, value in protocol.settings.items() if key not in places}
+    texts = {key: str(path.resolve()) for key, path in places.items()}
+    write_json(overlay, {"+validate#handlers": [handler], **texts, "split": protocol.split, **settings})
     files = [protocol.config("train.json"), protocol.config("evaluate.json"), overlay]
     log = protocol.output / "evaluating.log"
     print(f"evaluating the {protocol.split} split, see {log}", flush=True)
-    run_bundle("evaluating", protocol.bundle, files, options, log, "evaluating", progress=True)
+    run_bundle("evaluating", protocol.bundle, files, {}, log, "evaluating", progress=True)
 
 
 def _epochs(weights: Path, bundle: Path) -> list[dict[str, str]]:
     """Return the epochs of the training: from beside its folder of weights, or, of published weights, their record."""
     record = bundle / "docs" / "weights.json"
     published = record.is_file() and read_json(record).get("weights_sha256") == file_sha256(weights)
-    folders = [bundle / "docs"] if published else [weights.parents[1], weights.parents[1] / "output"]
+    above = weights.resolve().parents[1]
+    folders = [bundle / "docs"] if published else [above, above / "output"]
     path = next((folder / "epochs.csv" for folder in folders if (folder / "epochs.csv").is_file()), None)
     return read_csv(path) if path else []
 

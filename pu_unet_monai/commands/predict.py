@@ -197,11 +197,12 @@ def _find(bundle: TrainedBundle, args: argparse.Namespace) -> tuple[Cases, Calla
     if args.probabilities and bundle.probabilities is None:
         raise UserError(f"--probabilities: the bundle {bundle.folder} offers none; leave it out.")
     if bundle.spatial_dims == 2:
-        if holds_dicom(args.input):
-            raise UserError(
-                f"--input {args.input}: DICOM, but this bundle takes PNG or JPEG images; export them as such."
-            )
-        return find_images(args.input), lambda image: segment_image(bundle, image, args.output)
+        try:
+            return find_images(args.input), lambda image: segment_image(bundle, image, args.output)
+        except UserError:
+            if not holds_dicom(args.input):
+                raise
+        raise UserError(f"--input {args.input}: DICOM, but this bundle takes PNG or JPEG images; export them as such.")
     if not holds_dicom(args.input):
         for option in ("series", "patient_ids"):
             if getattr(args, option):

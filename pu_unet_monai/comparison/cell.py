@@ -10,6 +10,7 @@ from typing import Any
 
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.comparison.variants import Variant
+from pu_unet_monai.evaluation.scores import add_groups
 from pu_unet_monai.files import file_sha256, read_json, write_json
 from pu_unet_monai.runtime.bundle_run import run_bundle
 
@@ -80,6 +81,7 @@ class Cell:
         self._run("training", [*files, overlay], {"resume": True})
         files += [self.protocol.config("evaluate.json"), self._examples()]
         self._run("evaluating", [*files, overlay], {"split": self.protocol.split})
+        add_groups(self.folder / "scores.csv", self.protocol.groups)
         for checkpoint in (self.folder / "models").glob("checkpoint_epoch=*.pt"):
             checkpoint.unlink()
         self._write("done.json", self._results())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from pu_unet_monai.comparison.variants import Variant
 from pu_unet_monai.config_keys import check_keys
 from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.datalist import load_datalist
-from pu_unet_monai.errors import UserError
+from pu_unet_monai.errors import UserError, join_some
 from pu_unet_monai.files import file_sha256
 from pu_unet_monai.inspection.config_code import refuse_foreign_code
 
@@ -79,6 +80,12 @@ class Protocol:
         """The cases that scores are of."""
         return load_datalist(self.datalist_file, self.dataset_dir, self.split)
 
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """The group of every case of the split that the datalist knows one of, such as its patient."""
+        entries = [entry for entry in self.entries if "group" in entry]
+        return {name_of_files(ensure_tuple(entry["image"])): str(entry["group"]) for entry in entries}
+
     def check(self, trusted: bool = False) -> None:
         """Refuse what can be seen to be wrong before anything is built.
 
@@ -87,7 +94,7 @@ class Protocol:
 
         Raises:
             UserError: if the bundle would run foreign code, a setting names no key of it, or bundle, datalist,
-                dataset or split are not there.
+                dataset or split are not there, or cases of the split have the same name.
         """
         if not trusted:
             refuse_foreign_code(self.bundle)
@@ -97,7 +104,12 @@ class Protocol:
             raise UserError(
                 f"--datalist {self.datalist_file}: no such file; write it with python -m data_prep.<dataset>."
             )
-        _ = self.entries  # says what is wrong with dataset, datalist or split
+        names = Counter(name_of_files(ensure_tuple(entry["image"])) for entry in self.entries)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise UserError(
+                f"--datalist {self.datalist_file}: {join_some(twice)}: several images of that name in the "
+                f"{self.split} split, whose scores could not be told apart; rename them."
+            )
 
     def identity(self, variant: Variant | None = None) -> dict[str, Any]:
         """Return what decides results: settings, split, and the contents of all files, a variant's preset too."""

@@ -11,17 +11,25 @@ from typing import Any
 from pu_unet_monai.comparison.cell import Cell
 from pu_unet_monai.comparison.protocol import Protocol
 from pu_unet_monai.evaluation.pictures import NOTICE
-from pu_unet_monai.evaluation.scores import ABOUT_CASES, read_rows
+from pu_unet_monai.evaluation.scores import (
+    ABOUT_CASES,
+    FALSE_ALARM,
+    groups_of,
+    mean_interval,
+    read_rows,
+    with_groups,
+    write_rows,
+)
 from pu_unet_monai.evaluation.statistics import bootstrap_interval, p_value_text, permutation_p_value
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
-from pu_unet_monai.files import read_csv, write_csv
+from pu_unet_monai.files import read_csv
 from pu_unet_monai.runtime.machine import machine
 
 __all__ = ["write_tables"]
 
 Scores = dict[tuple[str, str], float]
 """Scores of a metric by case and seed."""
-_SHOWN = ("dice", "iou", "jaccard", "false_positive_rate")
+_SHOWN = ("dice", "iou", "thresholded_jaccard", FALSE_ALARM)
 """Scores of the table; all of them are in the files."""
 
 
@@ -30,9 +38,9 @@ def write_tables(
 ) -> None:
     """Write ``scores.csv`` (a row a case and training), ``compare.json`` and ``compare.md``.
 
-    A score of a case is its mean over the seeds; means and 95 % bootstrap intervals are over cases, and so are those of
-    the differences from the first variant, case by case and seed by seed, and the p-values of paired permutation tests
-    of them. Cases without a score count nowhere.
+    A score of a case is its mean over the seeds; means and 95 % intervals are over cases, and so are those of the
+    differences from the first variant, case by case and seed by seed, and the p-values of paired permutation tests of
+    them. Cases of one group are resampled, and change sign, together. Cases without a score count nowhere.
 
     Args:
         cells: the trainings that are done.
@@ -40,10 +48,12 @@ def write_tables(
         failures: why other trainings failed, by title.
         protocol: what all share.
     """
-    rows = [{"variant": cell.variant.name, **row} for cell in cells for row in read_rows(cell.folder / "scores.csv")]
-    write_csv(protocol.output / "scores.csv", rows, ABOUT_CASES)
+    own = [{"variant": cell.variant.name, **row} for cell in cells for row in read_rows(cell.folder / "scores.csv")]
+    rows = with_groups(own, protocol.groups) if protocol.groups else own
+    if rows:
+        write_rows(protocol.output / "scores.csv", rows)
     found = {name: _scores(rows, name) for name in costs}
-    first = next(iter(found.values()))
+    first, groups = next(iter(found.values())), groups_of(rows)
     results = {
         "notice": NOTICE,
         "machine": machine(),
@@ -53,7 +63,9 @@ def write_tables(
             name: {
                 **costs[name],
                 "training_seconds": {cell.seed: _seconds(cell) for cell in cells if cell.variant.name == name},
-                "scores": {metric: _summary(values, first.get(metric, {})) for metric, values in scores.items()},
+                "scores": {
+                    metric: _summary(metric, values, first.get(metric, {}), groups) for metric, values in scores.items()
+                },
             }
             for name, scores in found.items()
         },
@@ -73,16 +85,18 @@ def _scores(rows: Sequence[Mapping[str, str]], variant: str) -> dict[str, Scores
     return found
 
 
-def _summary(scores: Scores, first: Scores) -> dict[str, Any]:
+def _summary(metric: str, scores: Scores, first: Scores, groups: Mapping[str, str]) -> dict[str, Any]:
     cases = _means_of_cases(scores)
-    differences = _means_of_cases({key: scores[key] - first[key] for key in scores if key in first})
+    gains = _means_of_cases({key: scores[key] - first[key] for key in scores if key in first})
+    differences, their_groups = [*gains.values()], [groups[case] for case in gains]
     return {
         "cases": len(cases),
-        "mean": fmean(cases),
-        "interval": bootstrap_interval(cases),
+        "groups": len({groups[case] for case in cases}),
+        "mean": fmean(cases.values()),
+        "interval": mean_interval(metric, cases, groups),
         "difference_from_first": fmean(differences) if differences else None,
-        "interval_of_difference": bootstrap_interval(differences),
-        "p_value": permutation_p_value(differences),
+        "interval_of_difference": bootstrap_interval(differences, their_groups),
+        "p_value": permutation_p_value(differences, their_groups),
         "by_seed": {seed: fmean(of_seed) for seed, of_seed in _by_seed(scores).items()},
     }
 
@@ -94,12 +108,12 @@ def _by_seed(scores: Scores) -> dict[str, list[float]]:
     return by_seed
 
 
-def _means_of_cases(scores: Scores) -> list[float]:
-    """Return the mean of every case over its seeds."""
+def _means_of_cases(scores: Scores) -> dict[str, float]:
+    """Return by case the mean of its scores over seeds."""
     by_case: dict[str, list[float]] = defaultdict(list)
     for (case, _), score in scores.items():
         by_case[case].append(score)
-    return [fmean(values) for values in by_case.values()]
+    return {case: fmean(values) for case, values in by_case.items()}
 
 
 def _seconds(cell: Cell) -> float:
@@ -134,9 +148,11 @@ def _markdown(results: Mapping[str, Any]) -> str:
     lines = [
         markdown_table(columns, rows),
         "",
-        f"{results['split']} split; means over cases with 95 % bootstrap intervals, which leave out how results vary "
-        "with the seed; p-values of two-sided paired permutation tests over cases (20,000 permutations). Scores with "
-        "`_grid` are on the network's grid, others at native size.",
+        f"{results['split']} split; means over cases with 95 % intervals (bootstrap; of a false positive rate exact), "
+        "which leave out how results vary with the seed; p-values of two-sided paired permutation tests over cases "
+        "(20,000 permutations), each of one comparison, not corrected for their number. Cases of one group of the "
+        "datalist are resampled, and change sign, together. Scores with `_grid` are on the network's grid, others at "
+        "native size.",
         "GMACs: 10^9 multiply-adds of convolutions (transposed ones too) and matrix products, for one item. Step: one "
         f"training step of {shown}; its time is the median of steps taken in turn, single ones of which took "
         f"{_spread(found.values())} of that, as other programs let them; its memory that of its tensors with Adam's "

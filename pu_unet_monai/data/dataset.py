@@ -41,7 +41,8 @@ class ReproducibleDataset(CacheDataset):
         num_workers: threads that fill the cache. Defaults to 1.
 
     Raises:
-        UserError: if ``cache_rate`` is neither, or items cannot be loaded; the message names all of them.
+        UserError: if ``cache_rate`` is neither, the seed is negative, or items cannot be loaded; the message names all
+            of them.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class ReproducibleDataset(CacheDataset):
     ) -> None:
         if cache_rate != "auto" and not (isinstance(cache_rate, int | float) and 0 <= cache_rate <= 1):
             raise UserError(f"cache_rate: {cache_rate!r}, expected a share from 0 to 1, or auto.")
+        if seed < 0:
+            raise UserError(f"seed: {seed}, expected 0 or more.")
         self.seed = seed
         self.epoch = 0
         self._errors: dict[int, UserError] = {}
@@ -67,6 +70,7 @@ class ReproducibleDataset(CacheDataset):
 
     def set_data(self, data: Sequence[Any]) -> None:
         """Set the items and fill the cache."""
+        self._errors = {}
         super().set_data(data)
         if self._errors:
             raise UserError("\n".join(str(self._errors[index]) for index in sorted(self._errors)))
@@ -104,7 +108,7 @@ class ReproducibleDataset(CacheDataset):
     def _transform(self, index: int) -> Any:
         if isinstance(self.transform, Compose):
             # the constructor of SeedSequence mixes the three numbers well, also when they are small and close
-            state = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)
+            state = np.random.SeedSequence((self.seed, self.epoch, index % len(self))).generate_state(1)
             self.transform.set_random_state(seed=int(state[0]))
         return super()._transform(index)
 

@@ -17,7 +17,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pu_unet_monai.evaluation.pictures import NOTICE, Example, curves, outlines
-from pu_unet_monai.evaluation.scores import Row, dice_columns, key_scores, metrics_of, scores_of, summarise
+from pu_unet_monai.evaluation.scores import (
+    FALSE_ALARM,
+    Row,
+    cases_text,
+    dice_columns,
+    key_scores,
+    metrics_of,
+    scores_of,
+    summarise,
+)
 from pu_unet_monai.evaluation.tables import markdown_table, write_results
 from pu_unet_monai.files import ANY_NAME, atomic_path
 
@@ -27,13 +36,13 @@ LOW = 0.5
 """A case whose Dice is lower counts as failed."""
 _SHOWN = 8
 """Cases of a gallery."""
-_FALSE_ALARM = "false_positive_rate"
 _READING = (
-    "Means over cases with 95 % bootstrap intervals (2,000 resamples), which say how a mean would vary with other "
-    "cases of this kind, not with another training. Dice and IoU do not exist where the truth is empty; such images "
-    "count in the false positive rate alone. Surface distances do not exist where the truth or the prediction is "
-    "empty: a structure that was missed altogether does not make them worse, but its Dice 0. Scores with _grid are on "
-    "the network's grid, others at the image's own size."
+    "Means over cases with 95 % intervals, which say how a mean would vary with other cases of this kind, not with "
+    "another training: by bootstrap (2,000 resamples), of a false positive rate exact. Cases of one group of the "
+    "datalist (a patient, a scene) are resampled together, as they are not independent. Dice and IoU do not exist "
+    "where the truth is empty; such cases count in the false positive rate alone. Surface distances do not exist where "
+    "the truth or the prediction is empty: a structure that was missed altogether does not make them worse, but its "
+    "Dice 0. Scores with _grid are on the network's grid, others at the image's own size."
 )
 
 
@@ -63,11 +72,16 @@ class Evaluation:
     @property
     def failed(self) -> dict[str, str]:
         """What is wrong with cases that failed, worst first: a Dice under 0.5, or a lesion seen where none is."""
-        low = sorted(((score, case) for case, score in key_scores(self.rows).items() if score < LOW))
-        alarms = [case for case, score in scores_of(self.rows, _FALSE_ALARM).items() if score]
-        return {case: f"{self.key_name} {score:.3f}" for score, case in low} | dict.fromkeys(
-            alarms, "a lesion seen where none is"
-        )
+        found: dict[str, list[str]] = {}
+        for case, score in sorted(key_scores(self.rows).items(), key=lambda item: item[1]):
+            if score < LOW:
+                found[case] = [f"{self.key_name} {score:.3f}"]
+        for metric in metrics_of(self.rows):
+            if metric.startswith(FALSE_ALARM):
+                what = metric.removeprefix(FALSE_ALARM).lstrip("_") or "a lesion"
+                for case in [case for case, score in scores_of(self.rows, metric).items() if score]:
+                    found.setdefault(case, []).append(f"{what} seen where none is")
+        return {case: "; ".join(reasons) for case, reasons in found.items()}
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
@@ -96,9 +110,7 @@ def _score_table(summary: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], l
         bounds = score["interval"]
         interval = f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else "-"
         extremes = [f"{score[end][1]:.3f} ({score[end][0]})" for end in ("lowest", "highest")]
-        rows.append(
-            [metric, f"{score['mean']:.3f}", interval, f"{score['median']:.3f}", *extremes, str(score["cases"])]
-        )
+        rows.append([metric, f"{score['mean']:.3f}", interval, f"{score['median']:.3f}", *extremes, cases_text(score)])
     return ["score", "mean", "95 % interval", "median", "lowest", "highest", "cases"], rows
 
 

@@ -120,7 +120,9 @@ class TrainingCheckpoint:
             self._set_aside_earlier_training()
 
     def release(self, engine: SupervisedTrainer) -> None:
-        """Let other processes train in the folder; one that ends in any other way does so too."""
+        """Let other programs train in the folder; one that ends in any other way does so too."""
+        if not self._lock.is_locked:  # the first of several processes holds it, and may still be writing
+            return
         with contextlib.suppress(OSError):  # of a file in use, where that cannot be removed
             Path(self._lock.lock_file).unlink()
         self._lock.release()

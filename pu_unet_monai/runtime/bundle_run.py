@@ -46,7 +46,7 @@ def run_bundle(
         "config_file": [str(file) for file in config_files],
         "logging_file": bundle / "configs" / "logging.conf",
         "meta_file": bundle / "configs" / "metadata.json",
-        "bundle_root": bundle,
+        "bundle_root": bundle.resolve(),
         **options,
     }
     command += [argument for key, value in arguments.items() for argument in (f"--{key}", str(value))]

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from pu_unet_monai.errors import UserError
+
 __all__ = ["SHAPES", "Reference", "difference", "references"]
 
 SHAPES = {
@@ -36,14 +38,23 @@ class Reference:
 def references(network: nn.Module, channels: int, spatial_dims: int) -> list[Reference]:
     """Run the network at :data:`SHAPES`, with inputs that are the same at every call.
 
-    A shape that the network itself refuses is left out: GroupNorm does not take a group of a single value.
+    A shape that the network itself refuses is left out: GroupNorm does not take a group of a single value, and a
+    network that does not pad wants sizes that it can halve.
+
+    Raises:
+        UserError: if it refuses all of them.
     """
     generator = torch.Generator().manual_seed(0)
     images = [torch.randn(batch, channels, *size, generator=generator) for batch, *size in SHAPES[spatial_dims]]
     taken = []
     for image in images:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RuntimeError):
             taken.append(Reference(image, network(image)))
+    if not taken:
+        raise UserError(
+            f"the network takes none of the sizes that exports are compared at ({list(SHAPES[spatial_dims])}, batch "
+            "first), so that no export of it can be checked; choose a network that takes any size."
+        )
     return taken
 
 

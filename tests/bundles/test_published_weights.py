@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments.brain_report.prepare import prepare
 from experiments.weights_record import markdown
 from pu_unet_monai.__main__ import main
 from pu_unet_monai.evaluation.scores import Row, read_rows, scores_of, summarise
@@ -23,12 +24,17 @@ DATA = {
     "pu_unet_busi": "busi",
     "pu_unet_isic2018": "isic2018",
     "r2_unet_isic2017": "isic2018",
+    "pu_unet_brats": "heads",
 }
-IN_FULL_ALONE = {"r2_unet_isic2017"}
-"""The images are those of pu_unet_isic2018, and take a minute."""
+IN_FULL_ALONE = {"r2_unet_isic2017", "pu_unet_brats"}
+"""The images are those of pu_unet_isic2018, and take a minute; a head takes half of one."""
 LARGEST = 30_000_000
 
 pytestmark = pytest.mark.skipif(not RECORDS, reason="no bundle has weights with a record yet")
+
+
+def test_all_weights_have_a_record() -> None:
+    assert {path.parents[1].name for path in REPOSITORY.glob("bundles/*/models/model.pt")} == {*RECORDS}
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -44,6 +50,9 @@ def test_weights_are_those_of_the_record(name: str) -> None:
     bundle = TrainedBundle(REPOSITORY / "bundles" / name)
     assert record["weights_sha256"] in bundle.metadata["weights_notes"]
     assert record["licence"]
+    rows = read_rows(RECORDS[name].with_name("scores.csv"))
+    assert {row["seed"] for row in rows} == {str(record["training"]["settings"]["seed"])}
+    assert json.loads(json.dumps(summarise(rows))) == record["scores"]
     means = {f"test_{key}": round(score["mean"], 4) for key, score in record["scores"].items()}
     assert bundle.metadata["eval_metrics"].items() >= means.items()
     assert RECORDS[name].with_suffix(".md").read_text() == markdown(record) + "\n"
@@ -51,9 +60,13 @@ def test_weights_are_those_of_the_record(name: str) -> None:
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", [name for name in RECORDS if name in DATA and (FULL or name not in IN_FULL_ALONE)])
-def test_evaluating_them_gives_the_recorded_scores(name: str, prepared, full: bool, tmp_path: Path) -> None:
+def test_evaluating_them_gives_the_recorded_scores(name: str, prepared, data_dir, full: bool, tmp_path: Path) -> None:
     """Of all cases, or of every third."""
-    folder, datalist = prepared(DATA[name])
+    if DATA[name] == "heads":
+        folder, datalist = data_dir / "Task01_BrainTumour", tmp_path / "heads.json"
+        prepare(folder, datalist, "BraTS2021_01478", seed=42)
+    else:
+        folder, datalist = prepared(DATA[name])
     content = json.loads(datalist.read_text())
     recorded = read_rows(REPOSITORY / "bundles" / name / "docs" / "scores.csv")
     assert len(recorded) == len(content["test"])

@@ -206,6 +206,18 @@ def test_what_only_the_end_of_a_training_would_meet_is_met_before(heads, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_images_of_one_name_are_refused(dataset, tmp_path, capsys):
+    datalist = json.loads(dataset.datalist.read_text())
+    datalist["test"].append(datalist["test"][0])
+    twice = tmp_path / "twice.json"
+    twice.write_text(json.dumps(datalist))
+    command = arguments(dataset, tmp_path / "out", "placement=none,all")
+    command[command.index("--datalist") + 1] = str(twice)
+    assert main(command) == 2
+    assert "several images of that name in the test split" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_training_that_fails_does_not_stop_the_others(dataset, tmp_path, capsys):
     assert main(arguments(dataset, tmp_path, "learning_rate=1e30,0.001")) == 1
     said = capsys.readouterr().out

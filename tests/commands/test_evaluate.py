@@ -54,7 +54,27 @@ def test_scores_are_those_of_the_bundles_own_evaluation(finished, dataset, train
     places |= {"output_dir": str(tmp_path), "ckpt_dir": str(trained / "models")}
     run = run_bundle("pu_unet_busi", "evaluating", ["train.json", "evaluate.json"], places | SIZES, tmp_path)
     assert run.returncode == 0, run.stderr
-    assert (finished / "scores.csv").read_text() == (tmp_path / "scores.csv").read_text()
+    scores = [[*csv.DictReader((folder / "scores.csv").open(newline=""))] for folder in (finished, tmp_path)]
+    groups = {Path(entry["image"]).stem: entry["group"] for entry in json.loads(dataset.datalist.read_text())["test"]}
+    assert [row.pop("group") for row in scores[0]] == [groups[row["case"]] for row in scores[1]]
+    assert scores[0] == scores[1]
+
+
+def test_folders_whose_names_are_numbers(finished, dataset, trained, tmp_path, monkeypatch):
+    """MONAI's command line takes 2018 for a number, and its folder ``1e3`` for another."""
+    monkeypatch.chdir(tmp_path)
+    Path("2018").symlink_to(dataset.folder)
+    shutil.copytree(trained / "models", "3")
+    options = ["--bundle", str(BUNDLE), "--dataset-dir", "2018", "--datalist", str(dataset.datalist)]
+    assert main(["evaluate", *options, "--output", "1e3", "--set", "num_workers=0", "--set", "ckpt_dir=3"]) == 0
+    assert (tmp_path / "1e3" / "scores.csv").read_text() == (finished / "scores.csv").read_text()
+
+
+def test_weights_of_the_folder_that_one_is_in(finished, dataset, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained / "models")
+    assert evaluate(dataset, trained, tmp_path, "--set", "ckpt_dir=.") == 0
+    assert (tmp_path / "scores.csv").read_text() == (finished / "scores.csv").read_text()
+    assert "The training" in (tmp_path / "report.html").read_text()
 
 
 def test_facts_about_weights_choose_neither_images_nor_folders(finished, dataset, trained, tmp_path):

@@ -219,6 +219,15 @@ def test_images_with_one_stem_are_refused(bundle, images, tmp_path, capsys):
     assert "same name: wide.jpg, wide.png" in capsys.readouterr().err
 
 
+def test_dicom_below_a_folder_of_images_is_left_aside(bundle, images, tmp_path, capsys):
+    (images / "raw").mkdir()
+    (images / "raw" / "slice.dcm").write_bytes(bytes(128) + b"DICM")
+    assert predict(bundle, images, tmp_path / "out") == 0
+    assert "raw" in json.loads((tmp_path / "out" / "report.json").read_text())["skipped"]
+    assert predict(bundle, images / "raw", tmp_path / "none") == 2
+    assert "raw: DICOM, but this bundle takes PNG or JPEG images; export them as such." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("option", "advice"),
     [

@@ -25,7 +25,7 @@ def protocol(tmp_path: Path) -> Protocol:
     for path in (bundle / "configs" / "train.json", bundle / "configs" / "evaluate.json", datalist):
         path.write_text("{}")
     protocol = Protocol(bundle, tmp_path, datalist, "test", {}, tmp_path / "out")
-    protocol.__dict__["example_cases"] = ["p"]  # which would need a dataset
+    protocol.__dict__.update(example_cases=["p"], groups={})  # which would need a dataset
     return protocol
 
 
@@ -67,6 +67,37 @@ def test_a_case_has_the_mean_of_its_seeds_and_differences_are_case_by_case(proto
     with (protocol.output / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["variant"], row["seed"]) for row in rows] == [("a", "0")] * 3 + [("a", "1")] * 3 + [("b", "0")] * 3
+
+
+def test_cases_of_one_group_are_resampled_together(protocol):
+    protocol.__dict__["groups"] = {"p": "one patient", "q": "one patient", "r": "another"}
+    cells = [
+        cell(protocol, "a", 0, {"p": "0.5", "q": "0.7", "r": "0.5"}),
+        cell(protocol, "b", 0, {"p": "0.6", "q": "0.9", "r": "0.7"}),
+    ]
+    write_tables(cells, COSTS, {}, protocol)
+    second = found(protocol)["b"]["scores"]["dice"]
+    assert (second["cases"], second["groups"]) == (3, 2)
+    assert second["interval"] == pytest.approx([0.7, 0.75])  # twice the other patient, or twice the first
+    assert second["p_value"] == pytest.approx(2 / 4)  # of 0.1 + 0.2 and 0.2
+    with (protocol.output / "scores.csv").open(newline="") as file:
+        assert [row["group"] for row in csv.DictReader(file)] == ["one patient", "one patient", "another"] * 2
+
+
+def test_the_table_shows_the_challenges_score(protocol):
+    made = cell(protocol, "a", 0, {"p": "0.5"})
+    rows = "case,split,seed,dice,thresholded_jaccard,hausdorff95_mm\np,test,0,0.5,0.0,3.0\n"
+    (made.folder / "scores.csv").write_text(rows)
+    write_tables([made], {"a": COSTS["a"]}, {}, protocol)
+    columns = (protocol.output / "compare.md").read_text().splitlines()[0]
+    assert "| dice | thresholded_jaccard | dice, less" in columns
+
+
+def test_failures_alone_leave_a_table_too(protocol):
+    write_tables([], COSTS, {"a, seed 0": "the loss is nan", "b, seed 0": "so is this"}, protocol)
+    results = json.loads((protocol.output / "compare.json").read_text())
+    assert results["failed"] == {"a, seed 0": "the loss is nan", "b, seed 0": "so is this"}
+    assert "failed: a, seed 0: the loss is nan" in (protocol.output / "compare.md").read_text()
 
 
 def test_table_as_text(protocol):

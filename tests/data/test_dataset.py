@@ -68,6 +68,29 @@ def test_all_items_that_cannot_be_loaded_are_named():
         ReproducibleDataset(ITEMS, Compose([Lambdad("image", load), NOISE]))
 
 
+def test_items_that_can_be_loaded_may_follow_those_that_cannot():
+    def load(image: torch.Tensor) -> torch.Tensor:
+        if image[0, 0] == 1:
+            raise UserError("1.png: not a readable image")
+        return image
+
+    dataset = ReproducibleDataset(ITEMS[:1], Compose([Lambdad("image", load), NOISE]))
+    with pytest.raises(UserError, match="not a readable image"):
+        dataset.set_data(ITEMS)
+    dataset.set_data(ITEMS[2:])
+    assert len(dataset) == 4
+
+
+def test_the_last_item_by_a_negative_index():
+    dataset = ReproducibleDataset(ITEMS, Compose([NOISE]))
+    assert torch.equal(dataset[-1]["image"], dataset[len(ITEMS) - 1]["image"])
+
+
+def test_negative_seeds_are_refused():
+    with pytest.raises(UserError, match="seed: -1, expected 0 or more"):
+        ReproducibleDataset(ITEMS, Compose([NOISE]), seed=-1)
+
+
 def test_other_errors_pass_through():
     def load(image: torch.Tensor) -> torch.Tensor:
         raise KeyError("a defect, not a user's mistake")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections import Counter
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -10,6 +13,7 @@ from monai.data import ITKWriter
 
 from data_prep import folder
 from data_prep.folder import ENDINGS
+from pu_unet_monai.data import load_datalist
 
 MASK = np.zeros((8, 9), dtype=np.uint8)
 MASK[2:5, 2:5] = 255
@@ -65,6 +69,28 @@ def test_images_of_one_patient_stay_together(flat, tmp_path, entries, capsys):
         r"python -m data_prep.folder --group-by '^(P\d+)_'"
     )
     assert f"--dataset_dir {flat} --datalist_file {tmp_path / 'd.json'}" in capsys.readouterr().out
+
+
+def test_names_that_are_no_text(flat, tmp_path, save_image):
+    """Of a disk of another system: Latin-1, which Linux takes for a name, and Python for none of its letters."""
+    for part in ("images", "labels"):
+        (flat / part / "P00_0.png").rename(flat / part / os.fsdecode(b"caf\xe9.png"))
+    assert run(*arguments(flat, tmp_path / "datalist.json")) == 0
+    content = json.loads((tmp_path / "datalist.json").read_text(encoding="utf-8"))
+    paths = [entry["image"] for section in ("training", "validation", "test") for entry in content[section]]
+    assert os.fsdecode(b"images/caf\xe9.png") in paths
+    assert load_datalist(tmp_path / "datalist.json", flat, "training")
+
+
+def test_a_folder_that_may_not_be_read(flat, tmp_path, capsys, monkeypatch):
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # who runs tests as root may read everything
+    monkeypatch.setattr(Path, "rglob", lambda path, pattern: refuse(path))
+    assert run(*arguments(flat, tmp_path / "datalist.json")) == 2
+    said = f"error: {flat / 'images'}: Permission denied; mend that, or choose another folder.\n"
+    assert capsys.readouterr().err == said
 
 
 def test_the_whole_match_is_the_patient_where_there_is_no_group(flat, tmp_path, entries):

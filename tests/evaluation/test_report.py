@@ -41,6 +41,15 @@ def test_failures_are_low_scores_and_false_alarms_worst_first(evaluation):
     assert len(failed) == 12
 
 
+def test_a_region_that_is_seen_where_none_is_counts_as_a_failure():
+    row = {"dice_WT": "0.9", "dice_ET": "", "false_positive_rate_WT": "", "false_positive_rate_ET": "1.0"}
+    rows = [{"case": "a", **row}, {"case": "b", **row, "dice_WT": "0.1"}, {"case": "c", "dice_WT": "0.9"}]
+    assert Evaluation("a bundle", rows, {}, [], {}).failed == {
+        "b": "mean dice of the regions 0.100; ET seen where none is",
+        "a": "ET seen where none is",
+    }
+
+
 def test_files_say_the_same(evaluation, tmp_path):
     write_report(evaluation, tmp_path)
     results = json.loads((tmp_path / "report.json").read_text())

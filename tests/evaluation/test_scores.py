@@ -30,6 +30,33 @@ def test_summary(rows):
     assert (summary["false_positive_rate"]["cases"], summary["false_positive_rate"]["mean"]) == (2, 0.5)
 
 
+def test_cases_of_one_group_count_as_one(tmp_path, rows):
+    path = tmp_path / "scores.csv"
+    scores.add_groups(path, {"a": "one patient", "b": "one patient", "c": "another", "d": "another"})
+    grouped = scores.read_rows(path)
+    assert list(grouped[0])[:5] == ["case", "split", "seed", "group", "dice"]
+    assert [row["group"] for row in grouped] == ["one patient"] * 2 + ["another"] * 2 + [""]
+    assert scores.metrics_of(grouped) == scores.metrics_of(rows)
+    dice = scores.summarise(grouped)["dice"]
+    assert (dice["groups"], dice["mean"]) == (2, pytest.approx(0.6))
+    assert scores.cases_text(dice) == "3 (of 2 groups)"
+    assert scores.cases_text(scores.summarise(rows)["dice"]) == "3"
+    assert scores.summarise(grouped)["false_positive_rate"]["interval"] is None
+
+
+def test_no_groups_leave_the_file_as_it_is(tmp_path, rows):
+    scores.add_groups(tmp_path / "scores.csv", {})
+    assert (tmp_path / "scores.csv").read_text() == TABLE
+
+
+@pytest.mark.parametrize("metric", ["false_positive_rate", "false_positive_rate_ET"])
+def test_what_is_true_of_all_cases_is_not_certain(metric):
+    rows = [{"case": f"{number}", metric: "1.0", "dice": "1.0"} for number in range(13)]
+    summary = scores.summarise(rows)
+    assert summary[metric]["interval"] == pytest.approx((0.025 ** (1 / 13), 1.0))
+    assert summary["dice"]["interval"] == (1.0, 1.0)
+
+
 def test_key_score_is_the_dice_at_native_size(rows):
     assert scores.key_scores(rows) == {"a": 0.9, "b": 0.3, "e": 0.6}
 

@@ -6,7 +6,63 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pu_unet_monai.evaluation.statistics import bootstrap_interval, permutation_p_value
+from pu_unet_monai.evaluation.statistics import (
+    bootstrap_interval,
+    holm_p_values,
+    permutation_p_value,
+    proportion_interval,
+)
+
+
+def test_groups_are_resampled_whole():
+    """Four cases of two groups: 0.2 or 0.6 twice, so that the mean is 0.2, 0.4 or 0.6, each group of its own size."""
+    assert bootstrap_interval([0.2, 0.2, 0.6, 0.6], ["a", "a", "b", "b"]) == pytest.approx((0.2, 0.6))
+    unequal = bootstrap_interval([0.2, 0.2, 0.2, 0.6], ["a", "a", "a", "b"])
+    assert unequal == pytest.approx((0.2, 0.6))
+    assert bootstrap_interval([0.2, 0.6], ["a", "a"]) is None
+
+
+@pytest.mark.parametrize("groups", [None, range(50)])
+def test_each_case_is_its_own_group(groups):
+    scores = np.random.default_rng(1).random(50)
+    own = stats.bootstrap((scores,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0))
+    assert bootstrap_interval(scores, groups) == pytest.approx(tuple(own.confidence_interval))
+
+
+def test_copies_of_all_cases_make_nothing_surer():
+    scores = np.random.default_rng(1).random(50)
+    twice, groups = [*scores, *scores], [*range(50)] * 2
+    assert bootstrap_interval(twice, groups) == pytest.approx(bootstrap_interval(scores))
+    assert permutation_p_value(twice, groups) == pytest.approx(permutation_p_value(scores))
+    low, high = bootstrap_interval(twice)
+    assert high - low < 0.8 * np.subtract(*bootstrap_interval(scores)[::-1])
+
+
+def test_differences_of_a_group_change_sign_together():
+    """The sums of the groups are 3 and 3: of four patterns one is as high, and one as low."""
+    assert permutation_p_value([1.0, 2.0, 3.0], ["a", "a", "b"]) == pytest.approx(2 / 4)
+    assert permutation_p_value([1.0, 2.0], ["a", "a"]) is None
+
+
+@pytest.mark.parametrize(("successes", "number"), [(0, 13), (3, 13), (13, 13), (1, 2)])
+def test_proportions(successes, number):
+    scores = [1.0] * successes + [0.0] * (number - successes)
+    exact = stats.binomtest(successes, number).proportion_ci()
+    assert proportion_interval(scores) == pytest.approx((exact.low, exact.high))
+    assert proportion_interval(scores * 3, [*range(number)] * 3) == pytest.approx((exact.low, exact.high))
+
+
+def test_proportions_of_several_seeds_are_between():
+    low, high = proportion_interval([0.5, 0.5, 0.0, 1.0])
+    assert (low, high) == pytest.approx(proportion_interval([0.0, 0.0, 1.0, 1.0]))
+    assert proportion_interval([1.0]) is None
+
+
+def test_holm():
+    """0.01 times 3; 0.03 times 2; 0.04 times 1, but no lower than the one before."""
+    assert holm_p_values([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm_p_values([0.9, 0.8]) == [1.0, 1.0]
+    assert holm_p_values([]) == []
 
 
 def test_two_scores_resample_to_three_means():

@@ -11,6 +11,8 @@ from data_prep import phantom
 from experiments.paper import collect, grid
 from experiments.paper.protocol import DATASETS, SETTINGS, VARIANTS
 from pu_unet_monai.comparison.variants import make_variants
+from pu_unet_monai.config_keys import parse_settings
+from pu_unet_monai.files import write_csv, write_json
 from tests.bundles.conftest import REPOSITORY
 
 QUICK = ("image_size=32", "channels=[8,8,16]", "max_epochs=1", "val_interval=1")
@@ -58,6 +60,20 @@ def test_trains_and_can_be_repeated(data, tmp_path, monkeypatch, capsys):
     assert grid.main([*command, *elsewhere, *settings]) == 0
     assert not (tmp_path / "elsewhere").exists()
     assert "2 kept before, 0 others" in capsys.readouterr().out
+
+
+def test_what_could_not_be_put_together_is_not_trained(data, tmp_path, capsys):
+    """Other configurations or cases than those of the trainings that are kept."""
+    kept = tmp_path / "results" / "isic2018"
+    settings = [part for text in QUICK for part in ("--set", text)]
+    used = {**SETTINGS, **parse_settings(QUICK)}
+    write_json(kept / "protocol.json", {"split": "test", "train.json (SHA-256)": "f00d", **used})
+    write_csv(kept / "trainings.csv", [{"variant": "pu_unet:placement=none", "seed": 0, "done": 1}])
+    command = ["--data", str(data), "--output", str(tmp_path / "out"), "--results", str(tmp_path / "results")]
+    assert grid.main([*command, "--datasets", "isic2018", *settings]) == 2
+    assert "isic2018: keeps trainings of" in (said := capsys.readouterr().err)
+    assert "train.json (SHA-256) 'f00d', not '" in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["isic2018.json"]
 
 
 def test_missing_dataset(tmp_path, capsys):

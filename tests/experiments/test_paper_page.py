@@ -49,10 +49,54 @@ def results(tmp_path: Path) -> Path:
 def test_answer_says_what_the_scores_do(results):
     text = page.page(results)
     assert "Dice +0.150 (95 % interval +0.150 to +0.150, p < 0.001; 20 images; " in text
-    assert "2 of 3 seeds, alone +0.100, +0.200): better." in text
-    assert "In short: Kvasir-SEG: better." in text
+    assert "2 of 3 seeds, alone +0.100, +0.200): better in each of 2 trainings." in text
+    assert "In short: Kvasir-SEG: better in each of 2 trainings." in text
+    assert "nothing was trained without clipping yet" in text
+    assert "Not done yet: no such training is finished." in text.partition("## Brain MRI")[2]
     assert "**1 of 54 trainings of the grid are done so far" in text
     assert "BUSI" not in text.partition("## Tables")[0].partition("## Does")[2]
+
+
+def test_images_of_one_scene_count_as_one(results):
+    """Twenty images of one scene and one of another: two groups, of which half of the sign patterns are as extreme."""
+    rows = [row | {"group": "one"} for row in scores(BASELINE, 0, 0.5, 21) + scores(PU, 0, 0.6, 21)]
+    for row in rows:
+        row["group"] = "another" if row["case"] == "c20" else "one"
+    write_csv(results / "kvasir" / "scores.csv", rows)
+    text = page.page(results)
+    assert "p = 0.5; 21 images of 2 scenes; 1 of 3 seeds" in text
+    assert "no difference that these images and one training of each can show" in text
+    assert "Kvasir-SEG has 21 images of 2" in text
+
+
+def test_several_datasets_are_corrected_for(results):
+    """15 of 20 signs are p = 0.041 (twice the binomial's tail), and twice that for two datasets."""
+    rows = scores(BASELINE, 0, 0.5) + [
+        row | {"dice": row["dice"] + (0.03 if i < 15 else -0.03)} for i, row in enumerate(scores(PU, 0, 0.5))
+    ]
+    write_csv(results / "kvasir" / "scores.csv", rows)
+    assert "In short: Kvasir-SEG: better, as far as one training of each can say." in page.page(results)
+    shutil.copytree(results / "kvasir", results / "busi")
+    text = page.page(results)
+    assert {round(float(p), 2) for p in re.findall(r"p = ([\d.]+) after", text)} == {0.08}
+    assert text.count("after Holm's correction for 2 datasets; 20 images; 1 of 3 seeds") == 2
+    assert "In short: Kvasir-SEG, BUSI (incl. normal): no difference that these images and one" in text
+
+
+def test_false_alarms_are_in_the_answer(results):
+    shutil.copytree(results / "kvasir", results / "busi")
+    rows = []
+    for variant, alarms in ((BASELINE, 4), (PU, 1)):
+        normal = [{"variant": variant, "case": f"n{i}", "split": "test", "seed": 0} for i in range(4)]
+        rows += [
+            row | {"dice": "", "iou": "", "false_positive_rate": float(i < alarms)} for i, row in enumerate(normal)
+        ]
+    write_csv(results / "busi" / "scores.csv", scores(BASELINE, 0, 0.5) + scores(PU, 0, 0.5) + rows)
+    text = page.page(results)
+    said = "a lesion is seen in 25% (PU-UNet) and 100% (Residual U-Net) of 4, p = 0.25; the paper: 0.0% and 7.7%."
+    assert f"- **BUSI (incl. normal), images without a lesion**: {said}" in text
+    row = next(line for line in text.splitlines() if line.startswith("| BUSI (incl. normal) | Residual U-Net |"))
+    assert "| 1.000 [0.398, 1.000] | 0.077 |" in row  # 0.025 ** (1 / 4)
 
 
 def test_no_difference_is_called_that(results):
@@ -90,8 +134,8 @@ def test_only_seeds_that_both_have_are_compared(results):
     main = [line for line in text.splitlines() if line.startswith("| Kvasir-SEG |")]
     assert [line.split(" | ")[2][:6] for line in main[:3]] == ["0.695 ", "0.595 ", "+0.100"]
     assert all(line.endswith("| 1 |") for line in main[:3])
-    row = next(line for line in text.splitlines() if line.startswith("| Low-resolution stages (PU-UNet) | 0.445 |"))
-    assert "| +0.100 [" in row
+    row = next(line for line in text.splitlines() if line.startswith("| Kvasir-SEG | Low-resolution stages (PU-UNet)"))
+    assert "| 0.445 | +0.100 [" in row
     assert row.endswith("| 2 (1 shared) |")
 
 
@@ -100,7 +144,8 @@ def test_failed_trainings_are_in_the_answer(results):
     failed = {**trainings[0], "seed": 2, "done": 0, "failed": "the loss became nan"}
     write_csv(results / "kvasir" / "trainings.csv", [*trainings, failed])
     text = page.page(results)
-    assert "better. Failed, and so in no mean: PU-UNet under seed 2 (the loss became nan). The paper:" in text
+    said = "Failed, and so in no mean: PU-UNet under seed 2 (the loss became nan). The paper:"
+    assert f"better in each of 2 trainings. {said}" in text
 
 
 @pytest.mark.parametrize("damage", ["missing", "others", "nan", "empty"])
@@ -130,10 +175,12 @@ def test_published_numbers_stand_beside(results):
     row = next(line for line in lines if line.startswith("| Kvasir-SEG | PU-UNet |"))
     assert "| 0.745 [" in row  # the mean of 0.6 and 0.7, and of 0 to 0.19
     assert "| 0.959 [0.956, 0.963] |" in row
-    row = next(line for line in lines if line.startswith("| Low-resolution stages (PU-UNet) | 0.745 |"))
-    assert row.endswith("| 0.959 | 2 |")
-    row = next(line for line in lines if line.startswith("| Kvasir-SEG | Low-resolution"))
-    assert row == "| Kvasir-SEG | Low-resolution stages (PU-UNet) | 1 of 3 | 2 | 7.5 | 3 | 25.00% |  |"
+    row, training = [line for line in lines if line.startswith("| Kvasir-SEG | Low-resolution stages (PU-UNet) |")]
+    assert row.split(" | ")[2:] == [
+        *("0.745", "+0.150 [+0.150, +0.150], p < 0.001", "0.959"),
+        *("0.325", "+0.075 [+0.075, +0.075], p < 0.001", "0.923", "2 |"),
+    ]
+    assert training == "| Kvasir-SEG | Low-resolution stages (PU-UNet) | 1 of 3 | 2 | 7.5 | 3 | 25.00% |  |"
 
 
 def test_nothing_trained_yet(tmp_path):

@@ -63,6 +63,7 @@ def test_record_is_of_the_weights_that_are_published(cell, bundle, dataset, tmp_
     assert record["training"]["machine"]["torch"] == torch.__version__
     assert record["datalist"]["images"] == {"training": 32, "validation": 4, "test": 4}
     assert record["scores"] == json.loads(json.dumps(summarise(read_rows(bundle / "docs" / "scores.csv"))))
+    assert {row["seed"] for row in read_rows(bundle / "docs" / "scores.csv")} == {"0"}  # the bundle's own is 42
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     assert metadata["eval_metrics"]["test_dice"] == round(record["scores"]["dice"]["mean"], 4)
     assert metadata["weights_notes"][record["weights_sha256"]].endswith("; small")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
@@ -234,6 +235,17 @@ def test_temporary_files_of_a_killed_training_are_removed(tmp_path):
     (tmp_path / ".kept").touch()
     train(tmp_path, [0.1])
     assert [path.name for path in tmp_path.glob(".*")] == [".kept"]
+
+
+def test_the_lock_of_the_process_that_saves_is_not_removed_by_another(tmp_path):
+    """Of several processes that train, the others may be done while the first still writes."""
+    mine, other = (TrainingCheckpoint(tmp_path, None, None, None, None) for _ in range(2))
+    mine._lock_folder()
+    other._lock = FileLock(tmp_path / ".training.lock")
+    other.release(None)
+    assert (tmp_path / ".training.lock").exists()
+    mine.release(None)
+    assert not (tmp_path / ".training.lock").exists()
 
 
 def test_folder_that_cannot_be_written(tmp_path):

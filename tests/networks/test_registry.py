@@ -397,6 +397,9 @@ def test_vnet_takes_divisors_of_16(in_channels: int) -> None:
         ("unetr", {"img_size": (32, 32, 32)}, "unetr: .*length 2"),
         ("unetr", {"num_heads": 5}, "unetr: hidden_size should be divisible by num_heads"),
         ("pu_unet", {"placement": "low"}, "pu_unet: placement must be one of none"),
+        ("pu_unet", {"norm": ("GROUP", 8)}, r"norm \('GROUP', 8\): expected a name, or a name and options such as"),
+        ("pu_unet", {"norm": ("GROUP", {"num_groups": 0})}, "pu_unet: norm .*: expected a name, or a name and options"),
+        ("padded_unet", {"norm": ("GROUP", {"num_groups": 3})}, "padded_unet: channels .* does not divide"),
         # what MONAI and PyTorch say of it
         ("unet", {"norm": "FOO"}, "unet: Unsupported option 'FOO'"),
         ("unet", {"norm": ("BATCH", {"foo": 1})}, "unet: .* unexpected keyword argument 'foo'"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pu_unet_monai.errors import UserError
 
@@ -39,5 +39,16 @@ def check_network_options(spatial_dims: int, channels: Sequence[int], norm: str 
 
 
 def group_count(norm: str | tuple) -> int:
-    """Return into how many groups a normalisation divides the channels, 1 if it does not."""
-    return 1 if isinstance(norm, str) or len(norm) < 2 else norm[1].get("num_groups", 1)
+    """Return into how many groups a normalisation divides the channels, 1 if it does not.
+
+    Raises:
+        UserError: if the options of the norm are no options, or their ``num_groups`` no number of groups.
+    """
+    if isinstance(norm, str) or len(norm) < 2:
+        return 1
+    groups = norm[1].get("num_groups", 1) if isinstance(norm[1], Mapping) else None
+    if type(groups) is not int or groups < 1:
+        raise UserError(
+            f'norm {norm!r}: expected a name, or a name and options such as ["GROUP", {{"num_groups": 8}}].'
+        )
+    return groups

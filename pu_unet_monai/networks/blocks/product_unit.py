@@ -60,7 +60,7 @@ class ProductUnit(nn.Module):
         Input (B, in_channels, *spatial), any real numbers. Output (B, out_channels, *spatial), positive.
 
     Raises:
-        ValueError: if ``positivity`` is not one of the two, or ``log_clip`` or ``eps`` is not positive.
+        UserError: if ``positivity`` is not one of the two, or ``log_clip`` or ``eps`` is not positive.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class RecurrentConv(nn.Module):
         Input and output (B, channels, *spatial).
 
     Raises:
-        ValueError: if ``t`` is less than 1.
+        UserError: if ``t`` is less than 1.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RecurrentBlock(nn.Module):
         Input (B, in_channels, *spatial). Output (B, out_channels, *spatial).
 
     Raises:
-        ValueError: if ``t`` is less than 1.
+        UserError: if ``t`` is less than 1.
     """
 
     def __init__(

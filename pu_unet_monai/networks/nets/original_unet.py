@@ -59,7 +59,7 @@ class OriginalUNet(CroppingUNet):
         logits. With ``same_size=True`` the input may have any size, and the output has the same.
 
     Raises:
-        ValueError: if an option is not one of those listed, or an input does not have the dimensions, channels or
+        UserError: if an option is not one of those listed, or an input does not have the dimensions, channels or
             size that the network takes.
 
     Example:

@@ -12,6 +12,7 @@ from monai.networks.layers.utils import get_act_layer, get_norm_layer
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.networks.blocks.network_input import check_input, crop_to, pad_to_multiple
+from pu_unet_monai.networks.blocks.network_options import check_network_options
 
 __all__ = ["PaddedUNet"]
 
@@ -53,7 +54,7 @@ class PaddedUNet(nn.Module):
         ``2 ** (len(channels) - 1)`` and the output cropped back. Output (B, out_channels, *spatial), logits.
 
     Raises:
-        ValueError: if an option is not one of those listed, or an input does not have the dimensions or channels that
+        UserError: if an option is not one of those listed, or an input does not have the dimensions or channels that
             the network takes.
     """
 
@@ -70,7 +71,7 @@ class PaddedUNet(nn.Module):
         skips_off: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        _check_options(spatial_dims, channels, bottleneck_convs, upsample, skips_off)
+        _check_options(spatial_dims, channels, norm, bottleneck_convs, upsample, skips_off)
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.size_multiple = 2 ** (len(channels) - 1)
@@ -119,12 +120,14 @@ class PaddedUNet(nn.Module):
 
 
 def _check_options(
-    spatial_dims: int, channels: Sequence[int], bottleneck_convs: int, upsample: str, skips_off: Sequence[int]
+    spatial_dims: int,
+    channels: Sequence[int],
+    norm: str | tuple,
+    bottleneck_convs: int,
+    upsample: str,
+    skips_off: Sequence[int],
 ) -> None:
-    if spatial_dims not in (2, 3):
-        raise UserError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
-    if len(channels) < 2 or min(channels) < 1:
-        raise UserError(f"channels must give a width for at least 2 resolutions, got {list(channels)}.")
+    check_network_options(spatial_dims, channels, norm)
     if bottleneck_convs < 1:
         raise UserError(f"bottleneck_convs must be at least 1, got {bottleneck_convs}.")
     if upsample not in UPSAMPLE:

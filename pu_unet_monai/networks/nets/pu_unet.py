@@ -52,7 +52,7 @@ class PUUNet(nn.Module):
         ``2 ** (len(channels) - 1)`` and the output cropped back. Output (B, out_channels, *spatial), logits.
 
     Raises:
-        ValueError: if an option is not one of those listed, the norm's groups do not divide a width, or an input
+        UserError: if an option is not one of those listed, the norm's groups do not divide a width, or an input
             does not have the dimensions or channels that the network takes.
 
     Example:

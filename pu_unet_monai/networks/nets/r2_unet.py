@@ -63,7 +63,7 @@ class R2UNet(nn.Module):
         ``2 ** (len(channels) - 1)`` and the output cropped back. Output (B, out_channels, *spatial), logits.
 
     Raises:
-        ValueError: if an option is not one of those listed, the norm's groups do not divide a width (with attention,
+        UserError: if an option is not one of those listed, the norm's groups do not divide a width (with attention,
             also half of each width but the last), or an input does not have the dimensions or channels that the
             network takes.
 

@@ -44,7 +44,7 @@ class SegNet(nn.Module):
         ``2 ** len(channels)`` and the output cropped back. Output (B, out_channels, *spatial), logits.
 
     Raises:
-        ValueError: if an option is not one of those listed, the norm's groups do not divide a width, or an input does
+        UserError: if an option is not one of those listed, the norm's groups do not divide a width, or an input does
             not have the dimensions or channels that the network takes.
     """
 

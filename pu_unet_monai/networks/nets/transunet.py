@@ -63,7 +63,7 @@ class TransUNet(nn.Module):
         with the square of the number of tokens.
 
     Raises:
-        ValueError: if an option is not one of those listed, the norm's groups do not divide a width, or an input does
+        UserError: if an option is not one of those listed, the norm's groups do not divide a width, or an input does
             not have the dimensions or channels that the network takes.
     """
 

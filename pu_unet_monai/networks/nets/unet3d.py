@@ -56,7 +56,7 @@ class UNet3D(CroppingUNet):
         size plus 4 must be a multiple of ``stride``, 92 at least, and the output has twice the margin less.
 
     Raises:
-        ValueError: if an option is not one of those listed, the norm's groups do not divide a width, or an input does
+        UserError: if an option is not one of those listed, the norm's groups do not divide a width, or an input does
             not have the dimensions, channels or size that the network takes.
     """
 
