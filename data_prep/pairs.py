@@ -13,7 +13,7 @@ from tqdm import tqdm
 from data_prep.cases import Case, files_with_suffix, raise_if_any
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.images import IMAGE_SUFFIXES, UNREADABLE, read_mask
-from pu_unet_monai.orientation import exif_orientation
+from pu_unet_monai.readers.exif_orientation import exif_orientation
 
 __all__ = ["IMAGE_SUFFIXES", "check_pairs", "pair_by_stem", "stem_of"]
 

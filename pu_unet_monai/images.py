@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from scipy import ndimage
 
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.orientation import turn_upright
+from pu_unet_monai.readers.exif_orientation import turn_upright
 
 __all__ = ["IMAGE_SUFFIXES", "UNREADABLE", "read_mask", "read_rgb"]
 

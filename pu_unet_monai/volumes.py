@@ -20,9 +20,9 @@ from nibabel.wrapstruct import WrapStructError
 
 from pu_unet_monai.errors import UserError
 from pu_unet_monai.files import atomic_path
-from pu_unet_monai.itk_reader import NO_ORIENTATION, CheckedITKReader
-from pu_unet_monai.loading import new_load_image
-from pu_unet_monai.nifti import NiftiReader
+from pu_unet_monai.readers.itk import NO_ORIENTATION, CheckedITKReader
+from pu_unet_monai.readers.load_image import new_load_image
+from pu_unet_monai.readers.nifti import NiftiReader
 
 __all__ = [
     "VOLUME_SUFFIXES",

@@ -6,11 +6,11 @@ from pu_unet_monai.data.datalist import list_images, list_volumes, load_datalist
 from pu_unet_monai.data.dataset import ReproducibleDataset
 from pu_unet_monai.data.median_spacing import median_spacing
 from pu_unet_monai.data.modalities import MODALITIES, modality_of
-from pu_unet_monai.data.readers import MaskReader, RGBReader
 from pu_unet_monai.data.sampler import EachOnceSampler, EpochSampler
 from pu_unet_monai.data.two_stage_dataset import TwoStageDataset
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
-from pu_unet_monai.nifti import NiftiReader
+from pu_unet_monai.readers.nifti import NiftiReader
+from pu_unet_monai.readers.pillow import MaskReader, RGBReader
 
 __all__ = [
     "MODALITIES",

@@ -11,8 +11,8 @@ from monai.config import DtypeLike, KeysCollection, PathLike
 from monai.data import PILReader
 from monai.transforms import MapTransform, Transform
 
-from pu_unet_monai.data.readers import MaskReader, RGBReader
-from pu_unet_monai.loading import new_load_image
+from pu_unet_monai.readers.load_image import new_load_image
+from pu_unet_monai.readers.pillow import MaskReader, RGBReader
 
 __all__ = ["LoadMask", "LoadMaskd", "LoadRGB", "LoadRGBd"]
 

@@ -17,7 +17,7 @@ from pu_unet_monai.data.case_name import name_of_files
 from pu_unet_monai.data.modalities import MODALITIES, modality_of
 from pu_unet_monai.data.volume_cases import find_volume_cases
 from pu_unet_monai.errors import UserError
-from pu_unet_monai.itk_reader import NO_ORIENTATION
+from pu_unet_monai.readers.itk import NO_ORIENTATION
 from pu_unet_monai.volumes import grid_text, read_volume, resample, same_grid, strip_suffix, without_orientation
 
 __all__ = ["LoadVolume", "LoadVolumed"]

@@ -149,4 +149,5 @@ def test_mistakes_are_said_before_anything_is_done(phantoms, tmp_path, capsys):
 
 def test_failed_training_is_said_with_its_log(phantoms, tmp_path, capsys):
     assert main([*arguments(phantoms, tmp_path, "minicubes"), "--set", "channels=[0,8]"]) == 2
-    assert "training.log: training ended with exit code 1: error: channels [0, 8]: widths must be" in capsys.readouterr().err
+    said = "training.log: training ended with exit code 1: error: channels [0, 8]: widths must be"
+    assert said in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pu_unet_monai.stored_voxels import ZLIB_OR_GZIP, StoredVoxels, VolumeHeader, file_beside
+from pu_unet_monai.readers.stored_voxels import ZLIB_OR_GZIP, StoredVoxels, VolumeHeader, file_beside
 
 __all__ = ["read_metaimage_header"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pu_unet_monai.stored_voxels import GZIP, StoredVoxels, VolumeHeader, file_beside
+from pu_unet_monai.readers.stored_voxels import GZIP, StoredVoxels, VolumeHeader, file_beside
 
 __all__ = ["read_nrrd_header"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from monai.data import ITKReader
 from monai.utils import MetaKeys, ensure_tuple, optional_import
 
-from pu_unet_monai.metaimage import read_metaimage_header
-from pu_unet_monai.nrrd import read_nrrd_header
-from pu_unet_monai.stored_voxels import VolumeHeader
+from pu_unet_monai.readers.metaimage import read_metaimage_header
+from pu_unet_monai.readers.nrrd import read_nrrd_header
+from pu_unet_monai.readers.stored_voxels import VolumeHeader
 
 itk, _ = optional_import("itk", allow_namespace_pkg=True)  # as MONAI does: it is slow to import
 
