@@ -138,6 +138,11 @@ def test_metaimage_headers(tmp_path, changes, expected):
     assert_refused(tmp_path / "a.mha", metaimage(**changes), expected)
 
 
+def test_letters_that_end_lines_elsewhere(tmp_path):
+    """Found by the fuzz: a name that nobody knows, with a vertical tab in it."""
+    assert_read(tmp_path / "a.mha", metaimage().replace(b"CenterOfRotation", b"CenterOf\x0b"))
+
+
 def test_fields_twice_and_line_ends_of_windows(tmp_path):
     content = metaimage()
     twice = content.replace(b"DimSize", b"DimSize = 18 20 16\nDimSize", 1)

@@ -29,7 +29,7 @@ def read_alone(path: Path) -> tuple[NDArray, NDArray]:
 def _metaimage(path: Path) -> tuple[NDArray, NDArray]:
     content = path.read_bytes()
     header, name, rest = re.split(rb"^ElementDataFile *= *(\S+) *\n", content, maxsplit=1, flags=re.MULTILINE)
-    pairs = [[part.strip() for part in line.split("=", 1)] for line in header.decode("latin-1").splitlines()]
+    pairs = [[part.strip() for part in line.split("=", 1)] for line in _lines(header)]
     fields = dict(pairs)
     assert len(fields) == len(pairs)
     data = rest if name.upper() == b"LOCAL" else (path.parent / name.decode()).read_bytes()
@@ -61,10 +61,15 @@ def _metaimage(path: Path) -> tuple[NDArray, NDArray]:
     return voxels, affine
 
 
+def _lines(header: bytes) -> list[str]:
+    """Return the lines of a header; ``splitlines`` would also end them at letters such as a vertical tab."""
+    return header.decode("latin-1").rstrip("\n").replace("\r\n", "\n").split("\n")
+
+
 def _nrrd(path: Path) -> tuple[NDArray, NDArray]:
     content = path.read_bytes()
     header, data = re.split(rb"\r?\n\r?\n", content, maxsplit=1)
-    lines = [line for line in header.decode("latin-1").splitlines()[1:] if not line.startswith("#")]
+    lines = [line for line in _lines(header)[1:] if not line.startswith("#")]
     fields = {name.lower(): value.strip() for name, value in (line.split(": ", 1) for line in lines if ": " in line)}
     if "data file" in fields:
         data = (path.parent / fields["data file"]).read_bytes()
