@@ -49,7 +49,14 @@ _KILLS = """## Trainings that are killed
 
 Killed with SIGKILL at random moments, data workers on, and resumed each time until done. Each training ended with the
 same bytes in every file as one that nobody touched: weights, facts about them, checkpoints, and the log of the epochs
-but for its seconds. That is on a CPU; see [what is not deterministic](#what-is-not-deterministic-on-a-gpu)."""
+but for its seconds. That is on a CPU; see [what is not deterministic](#what-is-not-deterministic-on-a-gpu).
+
+One training of some hundred was another, though nobody had killed it: where two threads call a vector function of MKL
+for the first time at once, one may get a less accurate result
+([PyTorch #188792](https://github.com/pytorch/pytorch/issues/188792)), and one cached image was smoothed a little
+otherwise. Importing `pu_unet_monai.networks` or `.data` calls them all once now. Of 3,000 programs whose two threads
+begin so, 8 had another result without that import, and none with it (`python -m tests.reliability.first_calls 3000`,
+and the same with `pu_unet_monai.networks` behind it)."""
 
 _FAULTS = """## What a machine does to a program
 
