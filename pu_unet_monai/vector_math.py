@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 __all__ = ["settle_vector_math"]
@@ -12,8 +14,9 @@ _FUNCTIONS = (
 )
 
 
+@functools.cache
 def settle_vector_math() -> None:
-    """Call each function that PyTorch has MKL compute, in one thread.
+    """Call each function that PyTorch has MKL compute, in one thread; nothing, if this process has done so.
 
     MKL chooses the code of a function at its first call. If two threads make that call at once, one of them may get
     less accurate code for that one call (https://github.com/pytorch/pytorch/issues/188792). In one of some 500 programs

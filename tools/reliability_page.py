@@ -54,9 +54,9 @@ but for its seconds. That is on a CPU; see [what is not deterministic](#what-is-
 One training of some hundred was another, though nobody had killed it: where two threads call a vector function of MKL
 for the first time at once, one may get a less accurate result
 ([PyTorch #188792](https://github.com/pytorch/pytorch/issues/188792)), and one cached image was smoothed a little
-otherwise. Importing `pu_unet_monai.networks` or `.data` calls them all once now. Of 3,000 programs whose two threads
-begin so, 8 had another result without that import, and none with it (`python -m tests.reliability.first_calls 3000`,
-and the same with `pu_unet_monai.networks` behind it)."""
+otherwise. Datasets and networks call them all once now, before there are threads. Of 3,000 programs whose two threads
+begin so, 8 had another result without these calls, and none with them (`python -m tests.reliability.first_calls 3000`,
+and the same with `--settled`)."""
 
 _FAULTS = """## What a machine does to a program
 

@@ -11,7 +11,6 @@ from pu_unet_monai.data.two_stage_dataset import TwoStageDataset
 from pu_unet_monai.data.volume_cases import VolumeCase, find_volume_cases
 from pu_unet_monai.readers.nifti import NiftiReader
 from pu_unet_monai.readers.pillow import MaskReader, RGBReader
-from pu_unet_monai.vector_math import settle_vector_math
 
 __all__ = [
     "MODALITIES",
@@ -30,5 +29,3 @@ __all__ = [
     "median_spacing",
     "modality_of",
 ]
-
-settle_vector_math()  # before the threads that fill a cache do

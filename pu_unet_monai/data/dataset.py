@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from pu_unet_monai.errors import UserError, find_user_error
 from pu_unet_monai.runtime.memory import available_bytes, format_bytes
+from pu_unet_monai.vector_math import settle_vector_math
 
 __all__ = ["ReproducibleDataset"]
 
@@ -61,6 +62,7 @@ class ReproducibleDataset(CacheDataset):
         self.epoch = 0
         self._errors: dict[int, UserError] = {}
         self._sized_to_memory = cache_rate == "auto"
+        settle_vector_math()  # before the threads that fill the cache do
         share = 1.0 if cache_rate == "auto" else cache_rate
         super().__init__(data, transform, cache_rate=share, num_workers=num_workers, progress=sys.stderr.isatty())
 

@@ -28,6 +28,7 @@ from pu_unet_monai.networks.monai_networks import (
     freeze,
 )
 from pu_unet_monai.networks.nets import OriginalUNet, PaddedUNet, PUUNet, R2UNet, SegNet, TransUNet, UNet3D
+from pu_unet_monai.vector_math import settle_vector_math
 
 __all__ = ["create_network", "find_network", "list_networks", "network_options"]
 
@@ -68,6 +69,7 @@ def create_network(
         >>> network(torch.rand(1, 3, 32, 48)).shape
         torch.Size([1, 1, 32, 48])
     """
+    settle_vector_math()  # before the threads that compute the network do
     builder = find_network(name)
     _check_names(name, options)
     if spatial_dims not in (2, 3):

@@ -200,7 +200,7 @@ def test_parameters_of_the_padded_unet(options: dict[str, Any], parameters: int)
     [
         ({"spatial_dims": 1}, "spatial_dims must be 2 or 3, got 1"),
         ({"channels": (8,)}, r"at least 2 resolutions, got \[8\]"),
-        ({"channels": (0, 8)}, r"got \[0, 8\]"),
+        ({"channels": (0, 8)}, r"widths must be at least 1, got \[0\]"),
         ({"bottleneck_convs": 0}, "bottleneck_convs must be at least 1, got 0"),
     ],
 )

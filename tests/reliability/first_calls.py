@@ -1,18 +1,19 @@
 """Programs that have called no vector function yet, in each of which two threads call one at the same moment.
 
-``python -m tests.reliability.first_calls NUMBER [MODULE]`` imports the module first, if there is one, and prints how
-many of so many programs had another result than the first.
+``python -m tests.reliability.first_calls NUMBER [--settled]`` prints how many of so many programs had another result
+than the first; with ``--settled`` all functions have been called by one thread before.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import struct
 import sys
 import threading
 
 import torch
+
+from pu_unet_monai.vector_math import settle_vector_math
 
 SIZE = 7
 
@@ -49,7 +50,7 @@ def of_a_program() -> bytes:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for name in sys.argv[2:]:
-        importlib.import_module(name)
+    if "--settled" in sys.argv:
+        settle_vector_math()
     first, *others = (of_a_program() for _ in range(int(sys.argv[1])))
     print(sum(content != first for content in others))
